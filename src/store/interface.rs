@@ -58,7 +58,8 @@ pub trait Store:
     }
 
     /// Resolves when the store cannot vouch for its disk any more: a write may be lost although a second
-    /// try would succeed. The process must end; a new one reads the file as it is.
+    /// try would succeed, or the file's name leads to another file or to none. The process must end; a
+    /// new one reads the file as it is.
     async fn failed(&self) {
         std::future::pending::<()>().await;
     }

@@ -1,6 +1,6 @@
 //! The meaning of SQLite's errors.
 
-use crate::store::{Result, StoreError};
+use crate::store::{OpenError, Result, StoreError};
 
 /// Result codes that pass by themselves, with SQLite's names: the low byte of the extended code.
 const TRANSIENT: [(u32, &str); 9] = [
@@ -70,6 +70,11 @@ pub(super) async fn answer<T>(
     call: impl Future<Output = Result<T, sqlx::Error>> + Send,
 ) -> Result<T> {
     call.await.map_err(|error| fault(&error))
+}
+
+/// The error as whoever opens the file sees it.
+pub(super) fn unusable(error: &sqlx::Error) -> OpenError {
+    OpenError::Unfit(format!("the database file can't be used: {error}"))
 }
 
 /// The error as the runtime sees it.

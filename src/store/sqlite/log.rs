@@ -3,7 +3,8 @@
 //! It is folded back by hand, in the writing task, between two transactions: SQLite's own checkpoint behind a commit
 //! swallows its errors, and a failed `fsync` must not go unseen. Called by the writer only.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::store::Disk;
 
 use super::fault::Fault;
+use super::hold::{Hold, Loss};
 use super::private::beside;
 
 /// Longest wait for another connection of this process; only a checkpoint ever makes one wait.
@@ -32,7 +34,7 @@ pub(super) struct Limits {
     pub(super) every: Duration,
     /// Not again for this long if a reader was in the way.
     pub(super) pause: Duration,
-    /// How often its size and the disk are looked at.
+    /// How often its size, the disk and the file's name are looked at while there are writes.
     pub(super) look: Duration,
 }
 
@@ -78,7 +80,9 @@ impl Gauges {
 /// The log of a database file.
 #[derive(Debug)]
 pub(super) struct Log {
-    database: PathBuf,
+    hold: Arc<Hold>,
+    /// Set once the file was seen to have lost its name.
+    loss: Option<Loss>,
     limits: Limits,
     looked: Instant,
     cut: Instant,
@@ -86,11 +90,16 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The log of `database`, whose numbers go to `gauges`.
-    pub(super) fn new(database: &Path, limits: Limits, gauges: &Gauges) -> Self {
-        gauges.set(look(database));
+    /// The log of a database, whose numbers go to `gauges`.
+    pub(super) fn new(hold: Arc<Hold>, limits: Limits, gauges: &Gauges) -> Self {
+        gauges.set(look(hold.database()));
         let now = Instant::now();
-        Self { database: database.to_owned(), limits, looked: now, cut: now, tried: None }
+        Self { hold, loss: None, limits, looked: now, cut: now, tried: None }
+    }
+
+    /// The way in which the file has lost its name, if it had when it was last looked at.
+    pub(super) fn loss(&mut self) -> Option<Loss> {
+        self.loss.take()
     }
 
     /// Looks at the disk if it is time for that, and cuts the log if that is due. Fails only if the
@@ -108,7 +117,7 @@ impl Log {
         let large = log >= self.limits.bytes;
         let due = large || (log > 0 && self.cut.elapsed() >= self.limits.every);
         let paused = self.tried.is_some_and(|at| at.elapsed() < self.limits.pause);
-        if !due || paused {
+        if !due || paused || self.loss.is_some() {
             return Ok(());
         }
         self.tried = Some(Instant::now());
@@ -122,12 +131,15 @@ impl Log {
         Ok(())
     }
 
-    async fn look(&mut self, gauges: &Gauges) {
+    /// Looks at the disk and at the file's name.
+    pub(super) async fn look(&mut self, gauges: &Gauges) {
         self.looked = Instant::now();
-        let database = self.database.clone();
+        let hold = Arc::clone(&self.hold);
+        let looked = move || (look(hold.database()), hold.loss());
         // The disk may make one wait, and then it is this task that waits.
-        if let Ok(disk) = tokio::task::spawn_blocking(move || look(&database)).await {
+        if let Ok((disk, loss)) = tokio::task::spawn_blocking(looked).await {
             gauges.set(disk);
+            self.loss = loss;
         }
     }
 }
@@ -151,9 +163,15 @@ fn wide(number: impl Into<u64>) -> u64 {
 /// Brings the log into the database and cuts it to nothing; `false` if a reader was in the way.
 pub(super) async fn cut(connection: &mut SqliteConnection) -> Result<bool, Fault> {
     wait_at_most(connection, CUT_PATIENCE).await?;
-    let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    let done = cut_at_last(connection).await;
     wait_at_most(connection, BUSY_TIMEOUT).await?;
-    let (busy, _log, _done): (i64, i64, i64) = done?;
+    done
+}
+
+/// The same when nothing is written any more, so that readers can be waited for.
+pub(super) async fn cut_at_last(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+    let query = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)");
+    let (busy, _log, _done): (i64, i64, i64) = query.fetch_one(connection).await?;
     Ok(busy == 0)
 }
 

@@ -1,5 +1,8 @@
 //! The embedded default: one file, one process, one writing task.
 //!
+//! One process at a time has the file, by whatever name: the lock file beside it and a lock on the
+//! file itself keep others out, and once its name leads to another file or none the store fails.
+//!
 //! Group commit pays for `synchronous=FULL`. Reads go to a pool that cannot write and hold no
 //! transaction beyond their one statement, so that the log can always be folded back. Leases are
 //! kept as in Postgres, but only one incarnation lives at a time: a new one ends all others.
@@ -10,6 +13,7 @@ mod audit;
 mod definitions;
 mod departure;
 mod fault;
+mod hold;
 mod import;
 mod inbox;
 mod interventions;
@@ -17,6 +21,8 @@ mod journal;
 mod leases;
 mod lock;
 mod log;
+mod lost;
+mod make;
 mod notices;
 mod open;
 mod private;
@@ -32,5 +38,5 @@ mod threads;
 mod writer;
 
 pub use archive::SqliteArchive;
-pub use lock::FileHold;
+pub use hold::FileHold;
 pub use store::SqliteStore;

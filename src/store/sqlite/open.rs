@@ -1,22 +1,23 @@
 //! Opens the file: lock, version check, schema, the writer's connection and the readers' pool.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::model::Clock;
 use crate::store::{MigrationState, OpenError};
 
 use super::SqliteStore;
-use super::lock::LockFile;
+use super::fault::unusable;
+use super::hold::{self, Hold};
+use super::lock::{self, LockFile};
 use super::log::BUSY_TIMEOUT;
+use super::make::{self, VERSIONS};
 use super::writer::Writer;
 
 /// Earlier versions can lose data when the write-ahead log is reset.
@@ -41,7 +42,7 @@ impl SqliteStore {
     /// Opens a database file (made with its folders if missing), brings its schema up to date
     /// and takes all earlier leases for expired. Fails if another process has it open.
     pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (lock, mut connection) = connect(path).await?;
+        let (hold, mut connection) = connect(path).await?;
         check_version(&mut connection).await?;
         migrate(&mut connection, None).await?;
         let expire = [
@@ -49,76 +50,104 @@ impl SqliteStore {
             "UPDATE notification_cursors SET leased_until = 0 WHERE leased_until <> 0",
         ];
         for sql in expire {
-            sqlx::query(sql).execute(&mut connection).await.map_err(|error| fault(&error))?;
+            sqlx::query(sql).execute(&mut connection).await.map_err(|error| unusable(&error))?;
         }
+        let (readers, shown) = (readers(hold.database(), READERS), readers(hold.database(), SHOWN));
         Ok(Self {
             clock,
-            writer: Arc::new(Writer::start(connection, lock, path)),
-            readers: readers(path, READERS),
-            shown: readers(path, SHOWN),
+            writer: Arc::new(Writer::start(connection, hold)),
+            readers,
+            shown,
             first_own: Arc::new(AtomicI64::new(i64::MAX)),
         })
     }
 
     /// Applies the migrations that are missing.
     pub async fn migrate_up(path: &Path) -> Result<(), OpenError> {
-        let (_lock, mut connection) = connect(path).await?;
+        let (_hold, mut connection) = connect(path).await?;
         migrate(&mut connection, None).await?;
-        connection.close().await.map_err(|error| fault(&error))
+        connection.close().await.map_err(|error| unusable(&error))
     }
 
     /// Undoes the migrations after version `to`; 0 undoes all, with all data.
     pub async fn migrate_down(path: &Path, to: i64) -> Result<(), OpenError> {
-        let (_lock, mut connection) = connect(path).await?;
+        let (_hold, mut connection) = connect(path).await?;
         migrate(&mut connection, Some(to)).await?;
-        connection.close().await.map_err(|error| fault(&error))
+        connection.close().await.map_err(|error| unusable(&error))
     }
 
     /// Every known migration and whether the database has it.
     pub async fn migration_status(path: &Path) -> Result<Vec<MigrationState>, OpenError> {
-        let (_lock, mut connection) = connect(path).await?;
-        let table = "_sqlx_migrations";
+        let (_hold, mut connection) = connect(path).await?;
         let failed = |error: sqlx::migrate::MigrateError| OpenError::Migration(error.to_string());
-        connection.ensure_migrations_table(table).await.map_err(failed)?;
-        let applied = connection.list_applied_migrations(table).await.map_err(failed)?;
+        connection.ensure_migrations_table(VERSIONS).await.map_err(failed)?;
+        let applied = connection.list_applied_migrations(VERSIONS).await.map_err(failed)?;
         let applied: Vec<i64> = applied.into_iter().map(|step| step.version).collect();
-        connection.close().await.map_err(|error| fault(&error))?;
+        connection.close().await.map_err(|error| unusable(&error))?;
         Ok(MigrationState::of(&migrator(), &applied))
     }
 }
 
 /// Opens a file that is there for reading alone; its schema must be the one this server knows.
 pub(super) async fn inspect(path: &Path) -> Result<SqlitePool, OpenError> {
-    let found = tokio::fs::metadata(path).await;
-    found
-        .map_err(|error| OpenError::Unfit(format!("{} can't be read: {error}", path.display())))?;
-    let readers = readers(path, READERS);
-    let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
-    let migrated: bool =
-        sqlx::query_scalar(tables).fetch_one(&readers).await.map_err(|error| fault(&error))?;
-    let mut applied: Vec<i64> = Vec::new();
-    if migrated {
-        let sql = "SELECT version FROM _sqlx_migrations WHERE success";
-        let versions = sqlx::query_scalar(sql).fetch_all(&readers).await;
-        applied = versions.map_err(|error| fault(&error))?;
+    let unread = |error| OpenError::Unfit(format!("{} can't be read: {error}", path.display()));
+    let found = path.to_owned();
+    let found = blocking(move || Ok((lock::resolve(&found), found.metadata()))).await?;
+    let (path, found) = (found.0.map_err(unread)?, found.1.map_err(unread)?);
+    if found.len() == 0 {
+        return Err(hold::empty(&path));
     }
+    let readers = readers(&path, READERS);
+    let mut connection = readers.acquire().await.map_err(|error| unusable(&error))?;
+    make::require_own(&mut connection, &path).await?;
+    let sql = "SELECT version FROM _sqlx_migrations WHERE success";
+    let applied = sqlx::query_scalar(sql).fetch_all(&mut *connection).await;
+    let applied: Vec<i64> = applied.map_err(|error| unusable(&error))?;
     MigrationState::require_current(&migrator(), &applied)?;
     Ok(readers)
 }
 
-async fn connect(path: &Path) -> Result<(LockFile, SqliteConnection), OpenError> {
-    let wanted: PathBuf = path.to_owned();
-    let taken = tokio::task::spawn_blocking(move || LockFile::take(&wanted)).await;
-    let lock = taken.map_err(|error| OpenError::Unfit(error.to_string()))??;
-    let options = options(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
+/// Opens the database for writing, made if it is not there, and keeps others away from it.
+async fn connect(path: &Path) -> Result<(Hold, SqliteConnection), OpenError> {
+    let wanted = path.to_owned();
+    let (lock, is_new) = blocking(move || {
+        let lock = LockFile::take(&wanted)?;
+        make::tidy(lock.database())?;
+        let is_new = lock.lacks_database()?;
+        Ok((lock, is_new))
+    })
+    .await?;
+    if is_new {
+        make::make(lock.database()).await?;
+    }
+    let hold = blocking(move || Hold::take(lock)).await?;
+    let path = hold.database();
+    let mut connection = writing(path).connect().await.map_err(|error| unusable(&error))?;
+    make::require_own(&mut connection, path).await?;
+    // Not before that: it changes the file.
+    let wal = sqlx::query("PRAGMA journal_mode = WAL").execute(&mut connection).await;
+    wal.map_err(|error| unusable(&error))?;
+    if let Some(loss) = hold.loss() {
+        return Err(OpenError::Unfit(format!("{}: {loss}", path.display())));
+    }
+    hold.lock_file().forget_word().map_err(|error| lock::unfit(path, &error))?;
+    Ok((hold, connection))
+}
+
+/// Runs what may wait for the disk.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| OpenError::Unfit(error.to_string()))?
+}
+
+fn writing(path: &Path) -> SqliteConnectOptions {
+    options(path)
         // Acknowledged means on the disk; the group pays for it together.
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("journal_size_limit", LOG_BYTES);
-    let connection = options.connect().await.map_err(|error| fault(&error))?;
-    Ok((lock, connection))
+        .pragma("journal_size_limit", LOG_BYTES)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -139,7 +168,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenErro
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(connection)
         .await
-        .map_err(|error| fault(&error))?;
+        .map_err(|error| unusable(&error))?;
     if is_new_enough(&version) {
         return Ok(());
     }
@@ -172,10 +201,6 @@ fn migrator() -> Migrator {
     migrator
 }
 
-fn fault(error: &sqlx::Error) -> OpenError {
-    OpenError::Unfit(format!("the database file can't be used: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_acknowledged_is_on_the_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let (_lock, mut connection) = connect(&folder.path().join("a.db")).await.unwrap();
+        let (_hold, mut connection) = connect(&folder.path().join("a.db")).await.unwrap();
         for (pragma, wanted) in [
             ("PRAGMA synchronous", 2),
             ("PRAGMA wal_autocheckpoint", 0),

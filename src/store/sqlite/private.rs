@@ -1,7 +1,7 @@
 //! The database's files belong to the server's user alone: they hold payloads and secrets.
 //!
 //! SQLite makes its log and shared memory with the mode of the database file, so that only that one
-//! has to be there before it looks. Called by the lock.
+//! has to be there before it looks. Called for whatever is made or opened.
 
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};
@@ -13,26 +13,21 @@ const MODE: u32 = 0o600;
 /// All that others could have.
 const OTHERS: u32 = 0o077;
 
-/// Opens a file for writing, made if it is not there, and keeps others out of it.
+/// Opens a file for reading and writing, made if it is not there, and keeps others out of it.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).mode(MODE).open(path)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).read(true).write(true).mode(MODE);
+    let file = options.open(path)?;
     tighten(path);
     Ok(file)
 }
 
-/// Makes the database file if it is not there, and keeps others out of it and of what earlier
-/// versions of the server left beside it. A file that is there is not opened: closing it again
-/// would drop every lock that SQLite holds on it in this process.
-pub(super) fn keep(database: &Path) -> io::Result<()> {
-    match File::options().write(true).create_new(true).mode(MODE).open(database) {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => tighten(database),
-        Err(error) => return Err(error),
-    }
-    for suffix in ["-wal", "-shm"] {
+/// Keeps others out of a database that is there and of what earlier versions of the server left
+/// beside it.
+pub(super) fn keep(database: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
         tighten(&beside(database, suffix));
     }
-    Ok(())
 }
 
 /// The path of a file that belongs to the database.
@@ -76,7 +71,7 @@ mod tests {
             std::fs::write(&path, "x").unwrap();
             std::fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
         }
-        keep(&database).unwrap();
+        keep(&database);
         for suffix in ["", "-wal", "-shm"] {
             assert_eq!(mode(&beside(&database, suffix)), 0o600, "{suffix}");
         }

@@ -12,7 +12,7 @@ use sqlx::{Sqlite, SqliteConnection};
 
 use crate::model::Clock;
 use crate::store::rows::secret;
-use crate::store::{Disk, Hints, Presence, Result, Store, StoreInfo};
+use crate::store::{Disk, Hints, Presence, Result, Store, StoreError, StoreInfo};
 
 use super::FileHold;
 use super::fault::{Fault, answer};
@@ -75,6 +75,9 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<()> {
+        if self.writer.has_failed() {
+            return Err(StoreError::Unavailable("nothing is written any more".to_owned()));
+        }
         answer(sqlx::query("SELECT 1").execute(&self.readers)).await.map(drop)
     }
 

@@ -4,8 +4,8 @@
 //! future is dropped loses the answer, not the write. So no transaction is left half done, and no
 //! two writers can meet.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
@@ -16,19 +16,22 @@ use crate::model::lock;
 use crate::store::{Disk, StoreError};
 
 use super::fault::{Fault, fault};
-use super::lock::{FileHold, LockFile};
+use super::hold::{FileHold, Hold, Loss};
 use super::log::{Gauges, Limits, Log, cut};
+use super::lost::give_up;
 
 /// Capacity of the writer's queue; once it is full, callers wait.
 const QUEUE: usize = 256;
+/// How long nobody may write before the disk is looked at all the same.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 /// A transaction's work; it fails only if the disk can no longer be trusted.
 type Job =
     Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(), String>> + Send>;
 
-/// Connections after a failed `fsync`, kept to the end of the process: closing one would checkpoint
-/// the log as if nothing had happened.
-static FAILED: Mutex<Vec<(SqliteConnection, Arc<LockFile>)>> = Mutex::new(Vec::new());
+/// Connections of files that failed, kept to the end of the process: closing one would checkpoint
+/// the log as if nothing had happened, and remove what has the log's name by then.
+static FAILED: Mutex<Vec<(SqliteConnection, Arc<Hold>)>> = Mutex::new(Vec::new());
 
 /// Handle of the writing task.
 #[derive(Debug)]
@@ -36,30 +39,30 @@ pub(super) struct Writer {
     /// `None` once the store is closed; the task then finishes its queue and ends.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     tasks: TaskTracker,
-    lock: Weak<LockFile>,
+    hold: Weak<Hold>,
     gauges: Arc<Gauges>,
 }
 
 impl Writer {
-    /// Starts the task that owns `connection`; it closes that, then releases `lock`.
-    pub(super) fn start(connection: SqliteConnection, lock: LockFile, database: &Path) -> Self {
-        Self::with(Limits::default(), connection, lock, database)
+    /// Starts the task that owns `connection`; it closes that, then lets go of the file.
+    pub(super) fn start(connection: SqliteConnection, hold: Hold) -> Self {
+        Self::with(Limits::default(), connection, hold)
     }
 
-    fn with(limits: Limits, connection: SqliteConnection, lock: LockFile, database: &Path) -> Self {
+    fn with(limits: Limits, connection: SqliteConnection, hold: Hold) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (tasks, gauges) = (TaskTracker::new(), Arc::new(Gauges::default()));
-        let log = Log::new(database, limits, &gauges);
-        let lock = Arc::new(lock);
-        let held = Arc::downgrade(&lock);
-        tasks.spawn(run((connection, lock), queue, log, Arc::clone(&gauges)));
+        let (tasks, gauges, hold) =
+            (TaskTracker::new(), Arc::new(Gauges::default()), Arc::new(hold));
+        let log = Log::new(Arc::clone(&hold), limits, &gauges);
+        let weak = Arc::downgrade(&hold);
+        tasks.spawn(run((connection, hold), queue, log, Arc::clone(&gauges)));
         tasks.close();
-        Self { jobs: Mutex::new(Some(jobs)), tasks, lock: held, gauges }
+        Self { jobs: Mutex::new(Some(jobs)), tasks, hold: weak, gauges }
     }
 
-    /// The lock, while the task has it.
+    /// The hold on the file, while the task has it.
     pub(super) fn hold(&self) -> Option<FileHold> {
-        self.lock.upgrade().map(FileHold)
+        self.hold.upgrade().map(FileHold)
     }
 
     /// The disk as last measured.
@@ -67,9 +70,14 @@ impl Writer {
         self.gauges.disk()
     }
 
-    /// Resolves when the disk can no longer be trusted.
+    /// Resolves when the disk can no longer be trusted, or the file has lost its name.
     pub(super) async fn failed(&self) {
         self.gauges.failed.cancelled().await;
+    }
+
+    /// Whether that is so already.
+    pub(super) fn has_failed(&self) -> bool {
+        self.gauges.failed.is_cancelled()
     }
 
     /// Runs `work` in a transaction; commits it, or on failure rolls it back.
@@ -108,26 +116,47 @@ impl Writer {
     }
 }
 
-/// Runs queued jobs until the store is closed or the disk fails.
+/// Runs queued jobs until the store is closed or fails.
 async fn run(
-    (mut connection, file): (SqliteConnection, Arc<LockFile>),
+    (mut connection, hold): (SqliteConnection, Arc<Hold>),
     mut queue: mpsc::Receiver<Job>,
     log: Log,
     gauges: Arc<Gauges>,
 ) {
     // Nobody writes once this task is gone, so its panic is a failure of the store.
     let ends = gauges.failed.clone().drop_guard();
-    if let Err(detail) = work_off(&mut connection, &mut queue, log, &gauges).await {
-        tracing::error!(detail, "the disk lost what it was given; nothing is written any more");
+    if let Err(failure) = work_off(&mut connection, &mut queue, log, &gauges).await {
+        match failure {
+            Failure::Disk(detail) => {
+                tracing::error!(
+                    detail,
+                    "the disk lost what it was given; nothing is written any more"
+                );
+            }
+            Failure::Lost(loss) => give_up(&mut connection, &hold, &loss).await,
+        }
         let mut failed = lock(&FAILED);
-        failed.push((connection, file));
+        failed.push((connection, hold));
         return;
     }
     if let Err(error) = connection.close().await.map_err(|error| fault(&error)) {
         tracing::warn!(%error, "the database was not closed in good order");
     }
     ends.disarm();
-    drop(file);
+    drop(hold);
+}
+
+/// The failures after which nothing is written any more.
+#[derive(Debug)]
+enum Failure {
+    Disk(String),
+    Lost(Loss),
+}
+
+impl From<String> for Failure {
+    fn from(detail: String) -> Self {
+        Self::Disk(detail)
+    }
 }
 
 async fn work_off(
@@ -135,10 +164,21 @@ async fn work_off(
     queue: &mut mpsc::Receiver<Job>,
     mut log: Log,
     gauges: &Gauges,
-) -> Result<(), String> {
-    while let Some(job) = queue.recv().await {
-        job(connection).await?;
+) -> Result<(), Failure> {
+    loop {
+        match tokio::time::timeout(IDLE_LOOK, queue.recv()).await {
+            Ok(Some(job)) => job(connection).await?,
+            Ok(None) => break,
+            Err(_nobody_writes) => {}
+        }
         disk_fault(&log.tend(connection, gauges).await)?;
+        if let Some(loss) = log.loss() {
+            return Err(Failure::Lost(loss));
+        }
+    }
+    log.look(gauges).await;
+    if let Some(loss) = log.loss() {
+        return Err(Failure::Lost(loss));
     }
     let emptied = cut(connection).await;
     disk_fault(&emptied)?;
@@ -193,6 +233,9 @@ async fn execute(
 mod tests {
     use futures_util::FutureExt;
 
+    use std::path::Path;
+
+    use super::super::lock::LockFile;
     use super::*;
 
     async fn insert(connection: &mut SqliteConnection, bytes: i64) -> Result<(), Fault> {
@@ -215,10 +258,10 @@ mod tests {
         let mut connection =
             SqliteConnection::connect_with(&options.journal_mode(wal)).await.unwrap();
         execute(&mut connection, "CREATE TABLE t (x)").await.unwrap();
-        let none = std::time::Duration::ZERO;
-        let every = std::time::Duration::from_hours(1);
+        let none = Duration::ZERO;
+        let every = Duration::from_hours(1);
         let limits = Limits { bytes, every, pause: none, look: none };
-        Writer::with(limits, connection, LockFile::take(path).unwrap(), path)
+        Writer::with(limits, connection, Hold::take(LockFile::take(path).unwrap()).unwrap())
     }
 
     async fn write(writer: &Writer, bytes: i64) {

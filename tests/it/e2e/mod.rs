@@ -29,6 +29,7 @@ mod examples;
 mod explain;
 mod fallback;
 mod fallbacks;
+mod files;
 mod forks;
 mod graceful;
 mod guessers;
