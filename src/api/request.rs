@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -113,8 +113,13 @@ pub(super) async fn complete(State(api): State<Api>, request: Request, next: Nex
     let started = api.clock.monotonic();
     let (method, id) = (label(request.method()), id_of(request.headers()).to_owned());
     let path = request.uri().path().to_owned();
+    let version = request.version();
     let matched = request.extensions().get::<MatchedPath>().cloned();
-    let response = finish(next.run(request).await, &path, &id);
+    let mut response = finish(next.run(request).await, &path, &id);
+    if version < Version::HTTP_2 && api.handle.is_leaving() {
+        // The next request then goes to another replica.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     api.settings.metrics.answered(&Answered {
         method,
         route: matched.as_ref().map_or("other", MatchedPath::as_str),

@@ -26,7 +26,7 @@ pub use conceal::{Started, conceal};
 pub use control::STOOD;
 pub use listen::{bind, install_crypto};
 pub use secrets::log_redaction;
-pub use server::{Server, openapi_yaml};
+pub use server::{Departure, Server, openapi_yaml};
 pub use store::{Migration, migrate};
 pub use supervise::{SUPERVISE_COMMAND, supervise_program};
 pub use verify::verify;

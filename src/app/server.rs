@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use axum::http::HeaderValue;
@@ -23,7 +24,30 @@ use crate::executor::{self, EgressPolicy, ExecutorSettings, Executors, Redactor,
 use crate::identity::Issuer;
 use crate::model::HostPort;
 use crate::observe::{Memory, Metrics};
-use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
+use crate::runtime::{Handle, Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
+
+/// Ends a server: at once, or after a delay in which it goes on without being ready, so that load
+/// balancers notice.
+#[derive(Debug)]
+pub struct Departure {
+    handle: Handle,
+    stop: CancellationToken,
+    delay: Duration,
+}
+
+impl Departure {
+    /// Ends the server after the delay.
+    pub async fn after_delay(&self) {
+        self.handle.leave();
+        tokio::time::sleep(self.delay).await;
+        self.stop.cancel();
+    }
+
+    /// Ends the server in good order from now on.
+    pub fn now(&self) {
+        self.stop.cancel();
+    }
+}
 
 /// A server that drives threads already and is ready for requests.
 #[derive(Debug)]
@@ -32,6 +56,7 @@ pub struct Server {
     app: axum::Router,
     serve: ServeSettings,
     stop: CancellationToken,
+    delay: Duration,
     control: Control,
     workers: Workers,
     keys: Keys,
@@ -105,8 +130,20 @@ impl Server {
         let app = api::router(api, pages);
         let serve = serve_settings(settings, connections);
         let stop = CancellationToken::new();
-        control.see_to_the_end(stop.clone(), settings.shutdown_grace);
-        Ok(Self { runtime, app, serve, stop, control, workers, keys, issuer, reloading: None })
+        let delay = settings.shutdown_delay;
+        control.see_to_the_end(stop.clone(), delay.saturating_add(settings.shutdown_grace));
+        Ok(Self {
+            runtime,
+            app,
+            serve,
+            stop,
+            delay,
+            control,
+            workers,
+            keys,
+            issuer,
+            reloading: None,
+        })
     }
 
     /// Makes the server read keys again once their file changes, and both the keys and the filter
@@ -127,10 +164,26 @@ impl Server {
         self.stop.clone()
     }
 
+    /// Returns what ends the server after the delay.
+    pub fn departure(&self) -> Departure {
+        Departure { handle: self.runtime.handle(), stop: self.stop.clone(), delay: self.delay }
+    }
+
     /// Serves until stopped. Then it takes no new work, gives running steps and open requests the
     /// grace, and hands its threads over.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
-        let Self { runtime, app, serve, stop, control, workers, keys: _, issuer, reloading } = self;
+        let Self {
+            runtime,
+            app,
+            serve,
+            stop,
+            delay: _,
+            control,
+            workers,
+            keys: _,
+            issuer,
+            reloading,
+        } = self;
         let broken = runtime.broken();
         let faces = unless_it_panics(&broken, api::serve(listener, app, serve, stop.clone()));
         let others = async {

@@ -45,8 +45,8 @@ pub(super) async fn dev(
     // The address is for this terminal alone: it opens a browser's session, and is in no log.
     out::line(&format!("in a browser: {base}/?key={key}"));
     let api = Api::new(&base, Some(key))?;
-    let stop = server.stop();
-    let serving = serve::until_signal(server.serve(listener), stop.clone(), &mut signals);
+    let (stop, departure) = (server.stop(), server.departure());
+    let serving = serve::until_signal(server.serve(listener), &departure, &mut signals);
     tokio::pin!(serving);
     let shown = tokio::select! {
         result = &mut serving => return result,

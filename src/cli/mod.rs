@@ -127,6 +127,8 @@ fn run(
         Command::Dev { once, .. } => {
             let mut values = Values::resolve(flags, &environment)?;
             values.set_default("log", dev::QUIET);
+            // No load balancer sends requests to it.
+            values.set_default("shutdown_delay", "0s");
             let loaded = Loaded::of(values, &environment)?;
             let settings = loaded.start_logging()?;
             let reload = Reload::new(flags, &environment).log_default(dev::QUIET);

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail};
-use tokio_util::sync::CancellationToken;
 
 use super::out;
 use super::signals::Signals;
-use crate::app::{self, Server};
+use crate::app::{self, Departure, Server};
 use crate::config::{Reload, Settings};
 
 /// Serves until SIGTERM or SIGINT.
@@ -23,8 +22,8 @@ pub(super) async fn serve(
     let Some(server) = start(starting, &mut signals).await? else { return Ok(()) };
     let server = server.reloading(settings, reload, signals.hangups()).await;
     announce(listener.local_addr()?);
-    let stop = server.stop();
-    until_signal(server.serve(listener), stop, &mut signals).await
+    let departure = server.departure();
+    until_signal(server.serve(listener), &departure, &mut signals).await
 }
 
 /// Starts the server; `None` if a signal came first.
@@ -46,23 +45,31 @@ pub(super) fn announce(addr: SocketAddr) {
     out::line(&format!("listening on http://{addr}"));
 }
 
-/// Serves until a signal, then lets `serving` end in good order. A second signal ends the wait.
+/// Serves until a signal, then lets `serving` end in good order: after SIGTERM with the delay, as a
+/// load balancer may send requests for a while; at once after SIGINT, which a person sends. A second
+/// signal ends the wait.
 pub(super) async fn until_signal<F: Future<Output = anyhow::Result<()>>>(
     serving: F,
-    stop: CancellationToken,
+    departure: &Departure,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     tokio::pin!(serving);
-    loop {
-        tokio::select! {
-            result = &mut serving => return result,
-            signal = signals.next() => {
-                if stop.is_cancelled() {
-                    bail!("a second signal ({signal}) ended the process at once");
-                }
-                tracing::info!(signal, "shutting down");
-                stop.cancel();
-            }
+    let ending = async |signal: &str| {
+        tracing::info!(signal, "shutting down");
+        if signal == Signals::TERMINATE {
+            departure.after_delay().await;
+        } else {
+            departure.now();
         }
+        std::future::pending::<()>().await;
+    };
+    let signal = tokio::select! {
+        result = &mut serving => return result,
+        signal = signals.next() => signal,
+    };
+    tokio::select! {
+        result = &mut serving => result,
+        () = ending(signal) => Ok(()),
+        second = signals.next() => bail!("a second signal ({second}) ended the process at once"),
     }
 }

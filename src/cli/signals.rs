@@ -16,6 +16,9 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// The name of the signal that asks for an end with the delay.
+    pub(super) const TERMINATE: &str = "SIGTERM";
+
     /// Starts to listen.
     pub(super) fn listen() -> std::io::Result<Self> {
         Ok(Self {
@@ -35,7 +38,7 @@ impl Signals {
     pub(super) async fn next(&mut self) -> &'static str {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.terminate.recv() => return Self::TERMINATE,
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => self.hangups.notify_one(),
             }

@@ -245,4 +245,8 @@ settings! {
     /// How long running steps get at SIGTERM and SIGINT; a second signal ends the process at once
     // What container runtimes leave between SIGTERM and SIGKILL by default.
     shutdown_grace: "RETHREAD_SHUTDOWN_GRACE", "DURATION" = "10s";
+
+    /// How long the server goes on after SIGTERM, not ready any more; SIGINT ends it without this
+    // What a load balancer needs to notice, with two looks a few seconds apart.
+    shutdown_delay: "RETHREAD_SHUTDOWN_DELAY", "DURATION" = "5s";
 }

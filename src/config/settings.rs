@@ -32,6 +32,8 @@ const RETENTION: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
 /// The range of the grace at shutdown. A shutdown of more than an hour is none.
 const SHUTDOWN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+/// The range of the delay before a shutdown. Whoever has not noticed after five minutes never does.
+const SHUTDOWN_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(5);
 /// The range of the threads driven at once.
 const RUNNING: RangeInclusive<u64> = 1..=1_000_000;
 /// The range of the threads that may wait; 0 refuses every thread that can't start at once.
@@ -104,6 +106,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// The time that running steps get at shutdown.
     pub shutdown_grace: Duration,
+    /// The time between SIGTERM and the shutdown, in which the server is not ready but goes on.
+    pub shutdown_delay: Duration,
     /// The settings of the log.
     pub log: LogSettings,
 }
@@ -174,6 +178,7 @@ impl Settings {
             audit: reader.audit(),
             store_retry: reader.store_retry(),
             shutdown_grace: reader.duration("shutdown_grace", &SHUTDOWN_GRACE),
+            shutdown_delay: reader.duration("shutdown_delay", &SHUTDOWN_DELAY),
             log: reader.log(),
             secrets: Some(reader.secrets(environment)),
         })?;

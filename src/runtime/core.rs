@@ -125,6 +125,8 @@ pub(super) struct Core {
     pub(super) nudge: Notify,
     /// Cancelled when the server stops taking work: open streams end, nothing new starts.
     pub(super) draining: CancellationToken,
+    /// Cancelled once the server is about to shut down: it goes on, and is not ready any more.
+    pub(super) leaving: CancellationToken,
     /// Cancelled when the grace is over: everything that still runs is dropped.
     pub(super) stopped: CancellationToken,
     /// Cancelled when a background loop has ended too early.
@@ -194,6 +196,7 @@ impl Core {
             diffs: Semaphore::new(DIFFS_AT_ONCE),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
+            leaving: CancellationToken::new(),
             stopped: CancellationToken::new(),
             broken: CancellationToken::new(),
             snapshot_writers: Arc::new(Semaphore::new(SNAPSHOT_WRITERS)),

@@ -444,6 +444,16 @@ impl Handle {
         query::token_key(&self.core).await
     }
 
+    /// Makes the replica not ready, and its clients close their connections: it shuts down soon.
+    pub fn leave(&self) {
+        self.core.leaving.cancel();
+    }
+
+    /// Returns whether the replica shuts down soon, or does so already.
+    pub fn is_leaving(&self) -> bool {
+        self.core.leaving.is_cancelled() || self.core.draining.is_cancelled()
+    }
+
     /// Resolves when the server begins to shut down: open streams must end.
     pub async fn shutting_down(&self) {
         self.core.draining.cancelled().await;

@@ -20,7 +20,7 @@ const NAMED_CIRCUITS: usize = 5;
 
 /// Returns whether this replica can take and drive threads now.
 pub(in crate::runtime) fn ready(core: &Core) -> bool {
-    core.authority().holds() && !core.draining.is_cancelled()
+    core.authority().holds() && !core.leaving.is_cancelled() && !core.draining.is_cancelled()
 }
 
 /// Reports the health of the store.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::support::flows::{chain, gapless};
@@ -12,6 +13,48 @@ on_stores!([sqlite, postgres] [
     a_step_that_does_not_is_handed_over,
     what_could_not_start_any_more_waits_for_no_timer,
 ]);
+
+/// Long enough for the requests of a test to be answered meanwhile.
+const DELAY: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn a_server_that_is_told_to_end_is_not_ready_and_serves_on_for_the_delay() {
+    let home = Home::memory().await;
+    let server = home.launch().set("RETHREAD_SHUTDOWN_DELAY", "4s").start().await;
+    let client = server.client();
+    let recorder = Recorder::start().await;
+    assert_eq!(client.get("/health/ready").await.expect(200).headers.get("connection"), None);
+    let told = tokio::time::Instant::now();
+    server.signal(Signal::SIGTERM);
+    eventually("it is not ready", async || {
+        (client.get("/health/ready").await.status == 503).then_some(())
+    })
+    .await;
+    let body = json!({ "workflow": chain(&recorder, &["ok/one"]), "threadId": "t1" });
+    let answer = client.post("/invoke", &body).await.expect(200);
+    assert_eq!(answer.header("connection"), "close");
+    client.get("/health/live").await.expect(200);
+    assert!(told.elapsed() < DELAY, "{:?}", told.elapsed());
+    let (status, _) = server.wait().await;
+    assert!(status.success() && told.elapsed() >= DELAY, "{status} {:?}", told.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_that_is_interrupted_ends_without_the_delay() {
+    let home = Home::memory().await;
+    let server = home.launch().set("RETHREAD_SHUTDOWN_DELAY", "60s").start().await;
+    server.signal(Signal::SIGINT);
+    assert!(server.wait().await.0.success());
+    // A second signal does not wait for the delay either.
+    let server = home.launch().set("RETHREAD_SHUTDOWN_DELAY", "60s").start().await;
+    server.signal(Signal::SIGTERM);
+    eventually("it is not ready", async || {
+        (server.client().get("/health/ready").await.status == 503).then_some(())
+    })
+    .await;
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().await.0.code(), Some(1));
+}
 
 async fn a_step_that_ends_in_the_grace_is_kept(home: Home) {
     let (server, recorder) = (home.start().await, Recorder::start().await);

@@ -34,6 +34,7 @@ impl<'a> Launch<'a> {
             .set("RETHREAD_ADDR", "127.0.0.1:0")
             .set("DATABASE_URL", &home.url)
             .set("RETHREAD_LEASE", "1s")
+            .set("RETHREAD_SHUTDOWN_DELAY", "0s")
             .set("RETHREAD_LOG", "info,rethread=debug,rethread::api=info")
             .set("RETHREAD_LOG_FORMAT", "json")
     }
