@@ -74,12 +74,9 @@ pub(super) const CLAIM_BATCH: usize = 128;
 /// health checks and clients do not wait for a whole claimed batch.
 pub(super) const LOADS_AT_ONCE: usize = 3;
 
-/// The number of journals read at once for readers: one for each store connection that serves them
-/// (`store/postgres/settings.rs`), so that a reader with a place waits for none.
+/// The number of journals read at once for readers of a store without connections; others have one
+/// for each connection that serves them, so that a reader with a place waits for none.
 pub(super) const READS_AT_ONCE: usize = 6;
-
-/// The number of those reads that one namespace may have.
-pub(super) const READS_OF_ONE: usize = 5;
 
 /// The time that a reader waits for a place before it is refused as overload: shorter than
 /// [`STORE_PATIENCE`], and longer than hundreds of other readers take for a page each.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::settings::{READ_PATIENCE, READS_AT_ONCE, READS_OF_ONE};
+use super::settings::{READ_PATIENCE, READS_AT_ONCE};
 use crate::executor::{Place, Places};
 use crate::model::Namespace;
 use crate::observe::Overloaded;
@@ -22,10 +22,10 @@ pub(in crate::runtime) struct Shown {
 impl Shown {
     /// Makes the places beside a store.
     pub(in crate::runtime) fn of(store: &Arc<dyn Store>) -> Self {
-        Self {
-            store: store.for_readers().unwrap_or_else(|| Arc::clone(store)),
-            places: Places::shared(READS_AT_ONCE, READS_OF_ONE),
-        }
+        let (store, connections) =
+            store.for_readers().unwrap_or_else(|| (Arc::clone(store), READS_AT_ONCE));
+        // Each namespace leaves a connection to others.
+        Self { store, places: Places::new(connections) }
     }
 
     /// Returns the store for what is shown to somebody.
@@ -57,20 +57,37 @@ impl fmt::Debug for Shown {
 mod tests {
     use super::*;
     use crate::app::SystemClock;
-    use crate::store::MemoryStore;
+    use crate::store::{MemoryStore, SqliteStore};
 
-    #[tokio::test(start_paused = true)]
-    async fn a_crowd_of_one_namespace_is_refused_and_another_one_reads() {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
-        let shown = Shown::of(&store);
+    /// Takes all places that one namespace gets, and returns their number.
+    async fn crowd(shown: &Shown) -> usize {
         let (one, other) = (Namespace::default(), Namespace::parse("other").unwrap());
         let mut held = Vec::new();
         while let Ok(place) = shown.place(&one).await {
             held.push(place);
         }
-        assert_eq!(held.len(), READS_OF_ONE);
         assert!(shown.place(&other).await.is_ok());
+        let most = held.len();
         held.pop();
         assert!(shown.place(&one).await.is_ok());
+        most
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_of_one_namespace_is_refused_and_another_one_reads() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
+        assert_eq!(crowd(&Shown::of(&store)).await, READS_AT_ONCE - 1);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_one_namespace_leaves_a_connection_of_a_file_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock::start());
+        let file = SqliteStore::open(&folder.path().join("a.db"), clock).await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(file);
+        let (_, connections) = store.for_readers().unwrap();
+        tokio::time::pause();
+        assert_eq!((crowd(&Shown::of(&store)).await, connections), (3, 4));
+        tokio::time::resume();
+        store.close().await;
     }
 }

@@ -71,9 +71,9 @@ pub trait Store:
     /// `candidate` by the first who asks.
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]>;
 
-    /// The same store over connections for what readers are shown, which nothing else uses; `None` if it
-    /// has no connections.
-    fn for_readers(&self) -> Option<Arc<dyn Store>> {
+    /// The same store over connections for what readers are shown, which nothing else uses, and their
+    /// number; `None` if it has no connections.
+    fn for_readers(&self) -> Option<(Arc<dyn Store>, usize)> {
         None
     }
 

@@ -155,6 +155,36 @@ async fn heartbeats_do_not_wait_for_reads() {
     readers.wait().await;
 }
 
+/// A namespace leaves one of them to others: as many as it says must be there.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_have_as_many_connections_as_the_store_says() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let (readers, connections) = store.for_readers().unwrap();
+    let mut holder = database.connect().await;
+    sqlx::query("BEGIN").execute(&mut holder).await.unwrap();
+    let lock = "LOCK TABLE rethread.notifications IN ACCESS EXCLUSIVE MODE";
+    sqlx::query(lock).execute(&mut holder).await.unwrap();
+    let crowd = TaskTracker::new();
+    for _ in 1..connections {
+        let readers = Arc::clone(&readers);
+        crowd.spawn(async move { readers.all_notifications(None, 1).await.is_ok() });
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let most = i64::try_from(connections).unwrap() - 1;
+    let mut watcher = database.connect().await;
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() < most {
+        tokio::task::yield_now().await;
+    }
+    let other = tokio::time::timeout(Duration::from_secs(1), readers.ping()).await;
+    assert_eq!(other, Ok(Ok(())));
+    holder.close().await.unwrap();
+    watcher.close().await.unwrap();
+    crowd.close();
+    crowd.wait().await;
+}
+
 /// A planner that takes what is picked for a tenth of the table reads all of it, at every look.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_of_notices_reads_no_more_than_it_hands_out() {

@@ -16,7 +16,7 @@ pub(super) const WRITERS: u32 = 2;
 /// Connections for all else: claims and their loads, messages, snapshots, notifications.
 const GENERAL: u32 = 6;
 /// Connections for what readers are shown of single threads: however much they read, nothing else waits.
-const READERS: u32 = 6;
+pub(super) const READERS: u32 = 6;
 /// Connections for lists and counts that clients ask for: however many ask for however much, the claims,
 /// messages and reads of everybody else go on beside them.
 const LISTS: u32 = 3;

@@ -16,7 +16,7 @@ use crate::store::{Result, Store, StoreInfo};
 
 use super::fault::answer;
 use super::pool::Pool;
-use super::settings::{Target, WRITERS};
+use super::settings::{READERS, Target, WRITERS};
 
 const OFFER_SECRET: &str =
     "INSERT INTO @secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -74,8 +74,9 @@ impl Store for PostgresStore {
         secret(value)
     }
 
-    fn for_readers(&self) -> Option<Arc<dyn Store>> {
-        Some(Arc::new(Self { general: self.readers.clone(), ..self.clone() }))
+    fn for_readers(&self) -> Option<(Arc<dyn Store>, usize)> {
+        let connections = usize::try_from(READERS).unwrap_or(1);
+        Some((Arc::new(Self { general: self.readers.clone(), ..self.clone() }), connections))
     }
 
     async fn close(&self) {

@@ -99,14 +99,16 @@ impl Store for SqliteStore {
         .await
     }
 
-    fn for_readers(&self) -> Option<Arc<dyn Store>> {
-        Some(Arc::new(Self {
+    fn for_readers(&self) -> Option<(Arc<dyn Store>, usize)> {
+        let connections = usize::try_from(self.shown.options().get_max_connections()).unwrap_or(1);
+        let store = Self {
             clock: Arc::clone(&self.clock),
             writer: Arc::clone(&self.writer),
             readers: self.shown.clone(),
             shown: self.shown.clone(),
             first_own: Arc::clone(&self.first_own),
-        }))
+        };
+        Some((Arc::new(store), connections))
     }
 
     async fn close(&self) {
