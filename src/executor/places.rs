@@ -88,9 +88,13 @@ impl Places {
     }
 
     /// Returns the number of free places.
-    #[cfg(test)]
-    pub(crate) fn free(&self) -> usize {
+    pub fn free(&self) -> usize {
         self.all.available_permits()
+    }
+
+    /// Returns the number of places that a namespace can take now.
+    pub fn free_for(&self, namespace: &Namespace) -> usize {
+        self.share(namespace).places.available_permits().min(self.free())
     }
 
     fn share(&self, namespace: &Namespace) -> Arc<Share> {

@@ -43,12 +43,14 @@ pub enum Pool {
     Attempts,
     /// Data that attempts receive, and their outputs until the thread holds them.
     Received,
+    /// Notifications under way: the events that receivers have not taken yet.
+    Notices,
     /// Plans that are kept for the next thread.
     Plans,
 }
 
 impl Pool {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Requests,
         Self::Answers,
         Self::Streams,
@@ -56,6 +58,7 @@ impl Pool {
         Self::Threads,
         Self::Attempts,
         Self::Received,
+        Self::Notices,
         Self::Plans,
     ];
 
@@ -68,6 +71,7 @@ impl Pool {
             Self::Threads => "threads",
             Self::Attempts => "attempts",
             Self::Received => "received",
+            Self::Notices => "notices",
             Self::Plans => "plans",
         };
         [("pool", name)]
@@ -80,7 +84,7 @@ impl Pool {
         match self {
             Self::Threads | Self::Loads => 2,
             Self::Requests | Self::Answers | Self::Streams | Self::Attempts => 4,
-            Self::Received | Self::Plans => 8,
+            Self::Received | Self::Notices | Self::Plans => 8,
         }
     }
 }

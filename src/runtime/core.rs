@@ -163,6 +163,7 @@ impl Core {
         let filters = filter_places(&parts.memory, parts.settings.max_event);
         let rooms = Rooms::within(&parts.memory);
         let shown = Shown::of(&parts.store);
+        let notices = Desk::within(&parts.memory);
         let gauge = parts.metrics.threads_running.clone();
         let driven = Driven::new(parts.settings.max_running, gauge);
         Self {
@@ -185,7 +186,7 @@ impl Core {
             doubt: AtomicBool::new(false),
             suspects,
             audit: AuditBook::default(),
-            notices: Desk::default(),
+            notices,
             tallied: Tallied::default(),
             queued: AtomicUsize::new(0),
             shared: SharedEvents::default(),

@@ -71,6 +71,15 @@ pub struct Notice {
     pub attempts: u32,
 }
 
+/// The cursors that are wanted of some subscriptions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The most of them all.
+    pub most: usize,
+    /// The subscriptions, and the most of each; the first ones go first.
+    pub of: Vec<(String, usize)>,
+}
+
 /// The result of [`Notices::advance_notice`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advanced {
@@ -125,15 +134,16 @@ pub trait Notices: Send + Sync {
     /// Deletes a subscription and its cursors. `false`: there is none.
     async fn delete_notification(&self, id: &str) -> Result<bool>;
 
-    /// Hands out due cursors that nobody holds, for `lease`: of each named subscription at most the
-    /// given number, longest due first. A holder whose own lease has expired
-    /// ([`super::Leases::renew`]) holds none. Each call needs a new `token`.
+    /// Hands out due cursors that nobody holds, for `lease`, at most the number beside `wanted`: of
+    /// each group and each subscription at most the given number, of each subscription longest due
+    /// first. A holder whose own lease has expired ([`super::Leases::renew`]) holds none. Each call
+    /// needs a new `token`.
     async fn claim_notices(
         &self,
         me: Incarnation,
         token: i64,
         lease: Duration,
-        wanted: &[(String, usize)],
+        wanted: (&[Wanted], usize),
     ) -> Result<Vec<Notice>>;
 
     /// Marks events up to `to` as done.

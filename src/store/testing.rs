@@ -74,7 +74,7 @@ macro_rules! delegate {
             -> Vec<NotificationRow>;
         all_notifications(after: Option<&str>, limit: usize) -> Vec<NotificationRow>;
         delete_notification(id: &str) -> bool;
-        claim_notices(me: Incarnation, token: i64, lease: Duration, wanted: &[(String, usize)])
+        claim_notices(me: Incarnation, token: i64, lease: Duration, wanted: (&[Wanted], usize))
             -> Vec<Notice>;
         advance_notice(token: i64, notice: &Notice, to: Seq, lease: Duration) -> Advanced;
         release_notice(token: i64, notice: &Notice, wait: Duration, failed: bool) -> ();

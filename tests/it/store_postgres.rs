@@ -9,7 +9,7 @@ use rethread::model::{Json, ThreadId};
 use rethread::store::{
     Append, Definitions as _, Disposition, Hint, Hints as _, Inbox as _, Journal as _, Leases as _,
     Loss, Message, Notices as _, OpenError, Posted, PostgresSettings, PostgresStore, Presence as _,
-    Received, Store, Threads as _, WriteOutcome,
+    Received, Store, Threads as _, Wanted, WriteOutcome,
 };
 use sqlx::Connection;
 use tokio_util::task::TaskTracker;
@@ -202,11 +202,12 @@ async fn a_claim_of_notices_reads_no_more_than_it_hands_out() {
                    WHERE schemaname = 'rethread' AND relname = 'notification_cursors'";
     let mut watcher = database.connect().await;
     let before: i64 = sqlx::query_scalar(scans).fetch_one(&mut watcher).await.unwrap();
-    let wanted = ["s0", "s1", "s2"].map(|name| (name.to_owned(), 4));
+    let of = |name: &str| Wanted { most: 4, of: vec![(name.to_owned(), 9)] };
+    let wanted = ["s0", "s1", "s2"].map(of);
     let mut claimed = 0;
     // The statistics of a connection come in now and then, and with its next call at the latest.
     while sqlx::query_scalar::<_, i64>(updates).fetch_one(&mut watcher).await.unwrap() < 120 {
-        let found = store.claim_notices(me, claimed, LONG_LEASE, &wanted).await.unwrap();
+        let found = store.claim_notices(me, claimed, LONG_LEASE, (&wanted, 12)).await.unwrap();
         assert_eq!(found.len(), 12);
         claimed += 12;
     }

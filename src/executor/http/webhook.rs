@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
@@ -29,7 +30,7 @@ pub struct Webhook {
     /// Headers besides the content type, which is JSON.
     pub headers: [(&'static str, String); 3],
     /// The body, exactly as it was signed.
-    pub body: String,
+    pub body: Bytes,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -91,7 +92,7 @@ impl Webhooks for HttpExecutor {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
-        let (url, body) = (webhook.url, Some(webhook.body.into()));
+        let (url, body) = (webhook.url, Some(webhook.body));
         let request = Outgoing { method: Method::POST, url, headers, body };
         let sent = self.client.send(&webhook.namespace, request).await;
         let response =

@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::capacity::{PAGE_BYTES, Slot};
 use super::desk::Subscription;
 use super::post::{ATTEMPT_TIMEOUT, post};
 use super::signature::message_id;
 use super::subscriptions::disable;
 use crate::executor::WebhookFault;
 use crate::model::{Event, Seq, Timestamp};
+use crate::observe::Overloaded;
 use crate::runtime::core::Core;
 use crate::store::{Advanced, Notice, Records, StoreError};
 
@@ -31,9 +34,11 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// The number of events read at a time.
 const PAGE: usize = 100;
-/// The bytes of events that an errand holds, plus one event at most: hundreds of errands may wait
-/// for receivers that hang. The rest of a page is read again.
-const HELD_BYTES: usize = 256 << 10;
+/// The bytes of events that an errand holds, plus one event at most: many errands may wait for
+/// receivers that are slow. The rest of a page is read again.
+const HELD_BYTES: usize = 64 << 10;
+/// The pause of a cursor for whose events there was no memory.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// The number of pages sent before the cursor is released, so that other threads get their turn.
 const PAGES: usize = 10;
 /// The pauses after failed attempts, each drawn from 50 % to 150 % of itself; the last one repeats.
@@ -61,6 +66,8 @@ pub(super) struct Errand {
     pub(super) token: i64,
     /// The time of the claim or last advance.
     pub(super) leased: Instant,
+    /// Its place, and the memory of the events that it holds.
+    pub(super) slot: Slot,
 }
 
 /// An event to be sent, and its time.
@@ -76,10 +83,18 @@ enum End {
     Over,
     /// The cursor is released, to be claimed again at once.
     Back,
+    /// There is no memory for its events now: the cursor is released for a moment.
+    Crowded,
     /// The store failed, or the journal is damaged: the receiver is not to blame.
     Stored(StoreError),
     /// The receiver did not take an event: the cursor pauses.
     Failed { detail: String, retry_after: Option<Duration> },
+}
+
+impl From<Overloaded> for End {
+    fn from(_: Overloaded) -> Self {
+        Self::Crowded
+    }
 }
 
 impl From<StoreError> for End {
@@ -95,6 +110,7 @@ pub(super) async fn deliver(mut errand: Errand) {
     let (wait, failed) = match end {
         End::Over => return,
         End::Back => (Duration::ZERO, false),
+        End::Crowded => (ROOM_PAUSE, false),
         End::Stored(error) => (not_read(core, notice, &error), true),
         End::Failed { detail, retry_after } => {
             let wait = not_taken(core, notice, (&detail, retry_after));
@@ -134,22 +150,22 @@ impl Errand {
     /// Sends up to [`PAGES`] pages; returns `Ok` if more may be left.
     async fn run(&mut self) -> Result<(), End> {
         for _ in 0..PAGES {
-            let (thread, sent) = (self.notice.thread_id.clone(), self.notice.sent);
-            let page = self.core.store().read(&thread, sent, PAGE).await?;
-            let Some(last) = page.last().map(Records::last) else {
+            let mut at = self.notice.sent;
+            let Some((mut left, last)) = self.read().await? else {
                 // The thread was deleted, or the cursor was not closed.
                 self.advance(self.notice.head).await?;
                 continue;
             };
-            let (mut left, last) = wanted(page, &*self.subscription()?, last);
-            let mut at = sent;
+            let mut held: usize = left.iter().map(|waiting| waiting.event.len()).sum();
             while let Some(Waiting { seq, at: decided, event }) = left.pop_front() {
                 let subscription = self.subscription()?;
+                self.slot.hold(held)?;
+                held -= event.len();
                 if !subscription.wants(Event::kind_of(&event)) {
                     continue;
                 }
                 let id = message_id(&self.notice.thread_id, seq, decided);
-                self.send(&subscription, (&id, &event)).await?;
+                self.send(&subscription, (&id, &event.into())).await?;
                 // Skip unwanted events at the page's end with the same write.
                 at = if left.is_empty() { last } else { seq };
                 let waited = self.notice.attempts > 0;
@@ -162,6 +178,17 @@ impl Errand {
             }
         }
         Ok(())
+    }
+
+    /// Reads the next page; returns its wanted events as [`wanted`] does, `None` if nothing is left.
+    async fn read(&mut self) -> Result<Option<(VecDeque<Waiting>, Seq)>, End> {
+        self.slot.hold(PAGE_BYTES)?;
+        let (thread, sent) = (&self.notice.thread_id, self.notice.sent);
+        let page = self.core.store().read(thread, sent, PAGE).await?;
+        let bytes = page.iter().flat_map(|records| &records.events).map(String::len).sum();
+        self.slot.hold(PAGE_BYTES.max(bytes))?;
+        let Some(last) = page.last().map(Records::last) else { return Ok(None) };
+        Ok(Some(wanted(page, &*self.subscription()?, last)))
     }
 
     /// Returns the current subscription: it may have changed or been disabled meanwhile.
@@ -185,7 +212,7 @@ impl Errand {
     }
 
     /// Sends one event; the receiver has taken it if this succeeds.
-    async fn send(&self, to: &Arc<Subscription>, message: (&str, &str)) -> Result<(), End> {
+    async fn send(&self, to: &Arc<Subscription>, message: (&str, &Bytes)) -> Result<(), End> {
         let core = &self.core;
         if core.draining.is_cancelled()
             || !core.authority().holds()

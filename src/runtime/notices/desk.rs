@@ -14,10 +14,12 @@ use tokio::sync::{Mutex as Turn, Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use url::Url;
 
+use super::capacity::{Capacity, Slot};
 use super::lane::Lane;
 use super::settings::{Settings, read};
 use crate::model::{Event, Namespace, ThreadId, lock};
-use crate::store::{NoticeCount, NotificationRow, Side};
+use crate::observe::Memory;
+use crate::store::{NoticeCount, NotificationRow, Side, Wanted};
 
 /// The interval between two reads of the list; a change by another replica takes effect within it.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
@@ -54,8 +56,9 @@ impl Subscription {
 type Subscriptions = BTreeMap<String, Arc<Subscription>>;
 
 /// The subscriptions, and the messages under way to each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::runtime) struct Desk {
+    capacity: Capacity,
     known: Mutex<Arc<Subscriptions>>,
     lanes: Mutex<BTreeMap<String, Lane>>,
     /// The numbers of waiting messages, as last counted.
@@ -69,6 +72,19 @@ pub(in crate::runtime) struct Desk {
 }
 
 impl Desk {
+    /// Makes the desk of a replica with this budget of memory.
+    pub(in crate::runtime) fn within(memory: &Arc<Memory>) -> Self {
+        Self {
+            capacity: Capacity::within(memory),
+            known: Mutex::default(),
+            lanes: Mutex::default(),
+            counts: Mutex::default(),
+            reading: Turn::default(),
+            wake: Notify::new(),
+            changed: Notify::new(),
+        }
+    }
+
     /// Returns the enabled subscriptions.
     pub(super) fn known(&self) -> Arc<Subscriptions> {
         Arc::clone(&lock(&self.known))
@@ -126,18 +142,39 @@ impl Desk {
         self.wake.notify_one();
     }
 
-    /// Returns the subscriptions with free places for messages now, and how many each has.
-    pub(super) fn free(&self, now: Instant) -> Vec<(String, usize)> {
+    /// Returns the subscriptions with free places for messages now, by namespace, and the number of
+    /// places for all. Those that got a place longest ago come first, subscriptions of a namespace as
+    /// well as namespaces: where places are scarce, they take turns.
+    pub(super) fn free(&self, now: Instant) -> (Vec<Wanted>, usize) {
         let known = self.known();
+        let mut found: BTreeMap<&Namespace, (Option<Instant>, Vec<_>)> = BTreeMap::new();
         let mut lanes = lock(&self.lanes);
-        let free =
-            known.keys().map(|id| (id.clone(), lanes.entry(id.clone()).or_default().free(now)));
-        free.filter(|(_, places)| *places > 0).collect()
+        for one in known.values() {
+            let lane = lanes.entry(one.id.clone()).or_default();
+            let (last, of) = found.entry(&one.namespace).or_default();
+            *last = lane.served().max(*last);
+            of.push((lane.served(), one.id.clone(), lane.free(now)));
+        }
+        drop(lanes);
+        let mut wanted: Vec<_> = found
+            .into_iter()
+            .filter_map(|(namespace, (last, mut of))| {
+                of.retain(|(_, _, free)| *free > 0);
+                of.sort();
+                let of: Vec<_> = of.into_iter().map(|(_, id, free)| (id, free)).collect();
+                let most = self.capacity.free_for(namespace);
+                (most > 0 && !of.is_empty()).then_some((last, Wanted { most, of }))
+            })
+            .collect();
+        wanted.sort_by_key(|(last, _)| *last);
+        (wanted.into_iter().map(|(_, one)| one).collect(), self.capacity.free())
     }
 
     /// Takes a place for a message; `None` if none is free.
-    pub(super) fn place(&self, id: &str) -> Option<OwnedSemaphorePermit> {
-        lock(&self.lanes).entry(id.to_owned()).or_default().place()
+    pub(super) fn place(&self, id: &str, now: Instant) -> Option<(OwnedSemaphorePermit, Slot)> {
+        let slot = self.capacity.slot(&self.get(id)?.namespace)?;
+        let place = lock(&self.lanes).entry(id.to_owned()).or_default().place(now)?;
+        Some((place, slot))
     }
 
     /// Records that a receiver took a message. Returns whether to send the waiting messages at

@@ -35,12 +35,14 @@ pub(super) struct Lane {
     failures: u32,
     rests_until: Option<Instant>,
     hastened: Option<Instant>,
+    /// When it last got a place: of those that wait for one, the next is who waited longest.
+    served: Option<Instant>,
 }
 
 impl Default for Lane {
     fn default() -> Self {
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { places, failures: 0, rests_until: None, hastened: None }
+        Self { places, failures: 0, rests_until: None, hastened: None, served: None }
     }
 }
 
@@ -56,8 +58,15 @@ impl Lane {
     }
 
     /// Takes a place for a message.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    pub(super) fn place(&mut self, now: Instant) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        self.served = Some(now);
+        Some(place)
+    }
+
+    /// Returns when it last got a place.
+    pub(super) const fn served(&self) -> Option<Instant> {
+        self.served
     }
 
     /// See `Desk::taken`; `waited` tells that the message was not taken at first.
@@ -108,7 +117,7 @@ mod tests {
         lane.not_taken(began, 0.5);
         lane.not_taken(began, 0.5);
         assert_eq!((lane.free(began), lane.free(began + second(1))), (0, 1));
-        let place = lane.place();
+        let place = lane.place(began);
         assert_eq!(lane.free(began + second(1)), 0);
         drop(place);
         let mut now = began;

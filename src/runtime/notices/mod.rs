@@ -6,6 +6,7 @@
 //! they are taken or given up. Nothing here delays a thread, and no thread needs any of it to go
 //! on.
 
+mod capacity;
 mod deliver;
 mod desk;
 mod lane;

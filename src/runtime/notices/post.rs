@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::desk::Subscription;
 use super::signature::sign;
 use crate::executor::{Webhook, WebhookFault};
@@ -14,7 +16,7 @@ pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) async fn post(
     core: &Core,
     to: &Subscription,
-    (id, body): (&str, &str),
+    (id, body): (&str, &Bytes),
 ) -> Result<(), WebhookFault> {
     let failed =
         |detail: &str| WebhookFault::Failed { detail: detail.to_owned(), retry_after: None };
@@ -29,7 +31,7 @@ pub(super) async fn post(
             ("webhook-timestamp", seconds.to_string()),
             ("webhook-signature", signature),
         ],
-        body: body.to_owned(),
+        body: body.clone(),
     };
     let webhooks = core.parts.executors.webhooks().ok_or_else(|| failed("nothing can be sent"))?;
     let sent = tokio::time::timeout(ATTEMPT_TIMEOUT, webhooks.send(webhook)).await;

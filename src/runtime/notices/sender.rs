@@ -1,8 +1,8 @@
 //! Finds messages to send, and keeps the list of subscriptions and the counts up to date.
 //!
 //! Every replica runs one; the store's leases share the work among them. It claims only as many
-//! cursors of a subscription as there are free places, so that a receiver that hangs delays no
-//! other.
+//! cursors of a subscription, of a namespace and in all as there are free places, so that a receiver
+//! that hangs delays no other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,16 +71,20 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
 
 /// Claims due cursors that have a place, and sends each in a task of its own.
 async fn send_due(core: &Arc<Core>) -> Result<(), StoreError> {
-    let wanted = core.notices.free(Instant::now());
+    let (wanted, most) = core.notices.free(Instant::now());
     let authority = core.authority();
     if wanted.is_empty() || !authority.holds() {
         return Ok(());
     }
     let (me, token) = (authority.incarnation, token(core));
     let leased = Instant::now();
-    for notice in core.store().claim_notices(me, token, LEASE, &wanted).await? {
-        let Some(place) = core.notices.place(&notice.subscription) else { continue };
-        let errand = Errand { core: Arc::clone(core), notice, token, leased };
+    for notice in core.store().claim_notices(me, token, LEASE, (&wanted, most)).await? {
+        let Some((place, slot)) = core.notices.place(&notice.subscription, leased) else {
+            // It was disabled meanwhile: nobody takes its places but this task.
+            core.store().release_notice(token, &notice, Duration::ZERO, false).await?;
+            continue;
+        };
+        let errand = Errand { core: Arc::clone(core), notice, token, leased, slot };
         let task_core = Arc::clone(core);
         core.tasks.spawn(async move {
             deliver(errand).await;

@@ -22,10 +22,15 @@ pub(super) fn message_id(thread: &ThreadId, seq: Seq, at: Timestamp) -> String {
 }
 
 /// Returns the `webhook-signature` of a message; `seconds` is its `webhook-timestamp`.
-pub(super) fn sign(secret: &SecretSlice<u8>, id: &str, seconds: i64, body: &str) -> Option<String> {
+pub(super) fn sign(
+    secret: &SecretSlice<u8>,
+    id: &str,
+    seconds: i64,
+    body: &[u8],
+) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret()).ok()?;
     mac.update(format!("{id}.{seconds}.").as_bytes());
-    mac.update(body.as_bytes());
+    mac.update(body);
     Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
@@ -47,9 +52,9 @@ mod tests {
     fn a_signature_is_that_of_the_specifications_example() {
         let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
-        let signed = sign(secret.bytes(), id, 1_614_265_330, r#"{"test": 2432232314}"#).unwrap();
+        let signed = sign(secret.bytes(), id, 1_614_265_330, br#"{"test": 2432232314}"#).unwrap();
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-        let other = sign(secret.bytes(), id, 1_614_265_331, r#"{"test": 2432232314}"#).unwrap();
+        let other = sign(secret.bytes(), id, 1_614_265_331, br#"{"test": 2432232314}"#).unwrap();
         assert_ne!(signed, other);
     }
 

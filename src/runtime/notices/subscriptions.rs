@@ -207,7 +207,7 @@ pub(in crate::runtime) async fn test(
     let body = serde_json::json!({
         "type": "notification_test", "at": now, "data": { "notification": id, "by": by },
     });
-    let detail = match post(core, &subscription, (&message, &body.to_string())).await {
+    let detail = match post(core, &subscription, (&message, &body.to_string().into())).await {
         Ok(()) => None,
         Err(WebhookFault::Gone) => Some("the receiver answered 410 Gone".to_owned()),
         Err(WebhookFault::Failed { detail, .. }) => Some(detail),

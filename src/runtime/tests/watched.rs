@@ -20,7 +20,7 @@ use crate::store::{
     InterventionCounts, InterventionFilter, InterventionRow, Interventions, Journal, Leases,
     MemoryStore, Message, Notice, NoticeCount, Notices, NotificationRow, Ownership, Posted,
     Presence, Records, Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot,
-    Snapshots, Store, StoreError, StoreInfo, Tallies, ThreadFilter, ThreadRow, Threads,
+    Snapshots, Store, StoreError, StoreInfo, Tallies, ThreadFilter, ThreadRow, Threads, Wanted,
     WorkflowRow, Write, WriteOutcome,
 };
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{Incarnation, Namespace, Seq, ThreadId, Timestamp};
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result};
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted};
 
 use super::MemoryStore;
 use super::state::{Cursor, State};
@@ -17,6 +17,44 @@ impl State {
         let key = (notice.thread_id.clone(), notice.subscription.clone());
         self.cursors.get_mut(&key).filter(|cursor| cursor.token == token)
     }
+
+    /// Claims due cursors of one subscription.
+    fn claim_of(
+        &mut self,
+        (id, limit): (&str, usize),
+        now: Timestamp,
+        lease: &Lease,
+    ) -> Vec<Notice> {
+        let leases = &self.leases;
+        let dead = |holder| leases.get(&holder).is_some_and(|end| *end <= lease.monotonic);
+        let due = |((_, of), cursor): &(&(ThreadId, String), &mut Cursor)| {
+            let free = cursor.leased_until <= now || dead(cursor.holder);
+            of == id && cursor.due_at <= now && free
+        };
+        let mut found: Vec<_> = self.cursors.iter_mut().filter(due).collect();
+        found.sort_by_key(|(_, cursor)| cursor.due_at);
+        let claim = |((thread, _), cursor): (&(ThreadId, String), &mut Cursor)| {
+            (cursor.holder, cursor.token) = (lease.me, lease.token);
+            cursor.leased_until = lease.until;
+            Notice {
+                subscription: id.to_owned(),
+                thread_id: thread.clone(),
+                sent: cursor.sent,
+                head: cursor.head,
+                attempts: cursor.attempts,
+            }
+        };
+        found.into_iter().take(limit).map(claim).collect()
+    }
+}
+
+/// The lease that a claim gives.
+struct Lease {
+    me: Incarnation,
+    token: i64,
+    until: Timestamp,
+    /// Now, by the clock that judges the leases of replicas.
+    monotonic: Duration,
 }
 
 #[async_trait]
@@ -87,30 +125,17 @@ impl Notices for MemoryStore {
         me: Incarnation,
         token: i64,
         lease: Duration,
-        wanted: &[(String, usize)],
+        (wanted, most): (&[Wanted], usize),
     ) -> Result<Vec<Notice>> {
         let (mut state, now) = (self.state(), self.clock.now());
-        let state = &mut *state;
-        let (leases, monotonic) = (&state.leases, self.clock.monotonic());
-        let dead = |holder: Incarnation| leases.get(&holder).is_some_and(|end| *end <= monotonic);
+        let lease = Lease { me, token, until: now.plus(lease), monotonic: self.clock.monotonic() };
         let mut claimed = Vec::new();
-        for (id, limit) in wanted {
-            let due = |((_, of), cursor): &(&(ThreadId, String), &mut Cursor)| {
-                let free = cursor.leased_until <= now || dead(cursor.holder);
-                of == id && cursor.due_at <= now && free
-            };
-            let mut found: Vec<_> = state.cursors.iter_mut().filter(due).collect();
-            found.sort_by_key(|(_, cursor)| cursor.due_at);
-            for ((thread, _), cursor) in found.into_iter().take(*limit) {
-                (cursor.holder, cursor.token) = (me, token);
-                cursor.leased_until = now.plus(lease);
-                claimed.push(Notice {
-                    subscription: id.clone(),
-                    thread_id: thread.clone(),
-                    sent: cursor.sent,
-                    head: cursor.head,
-                    attempts: cursor.attempts,
-                });
+        for group in wanted {
+            let mut left = group.most.min(most - claimed.len());
+            for (id, limit) in &group.of {
+                let found = state.claim_of((id, left.min(*limit)), now, &lease);
+                left -= found.len();
+                claimed.extend(found);
             }
         }
         Ok(claimed)

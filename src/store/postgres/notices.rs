@@ -13,7 +13,7 @@ use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result};
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -56,13 +56,18 @@ WITH dead AS MATERIALIZED (
     SELECT incarnation FROM @replicas WHERE lease_until <= clock_timestamp())
 UPDATE @notification_cursors r SET token = $3, holder = $5, leased_until = @now_ms() + $4
 WHERE r.ctid = ANY(ARRAY(
-    SELECT c.place
-    FROM unnest($1::text[], $2::bigint[]) AS w(id, n)
+    SELECT f.place
+    FROM unnest($6::bigint[], $7::integer[], $8::integer[]) AS g(n, low, high)
     CROSS JOIN LATERAL (
-        SELECT ctid AS place FROM @notification_cursors
-        WHERE subscription = w.id AND due_at <= (SELECT @now_ms())
-          AND (leased_until <= (SELECT @now_ms()) OR holder IN (SELECT incarnation FROM dead))
-        ORDER BY due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))
+        SELECT c.place
+        FROM unnest(($1::text[])[g.low:g.high], ($2::bigint[])[g.low:g.high]) AS w(id, n)
+        CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM @notification_cursors
+            WHERE subscription = w.id AND due_at <= (SELECT @now_ms())
+              AND (leased_until <= (SELECT @now_ms()) OR holder IN (SELECT incarnation FROM dead))
+            ORDER BY due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c
+        LIMIT g.n) f
+    LIMIT $9))
   AND (r.leased_until <= @now_ms() OR r.holder IN (SELECT incarnation FROM dead))
 RETURNING r.subscription, r.thread_id, r.sent, r.head, r.attempts";
 
@@ -215,12 +220,22 @@ impl Notices for PostgresStore {
         me: Incarnation,
         token: i64,
         lease: Duration,
-        wanted: &[(String, usize)],
+        (wanted, most): (&[Wanted], usize),
     ) -> Result<Vec<Notice>> {
+        let each = wanted.iter().flat_map(|group| &group.of);
         let (ids, limits): (Vec<&str>, Vec<i64>) =
-            wanted.iter().map(|(id, limit)| (id.as_str(), row_limit(*limit))).unzip();
+            each.map(|(id, limit)| (id.as_str(), row_limit(*limit))).unzip();
+        let of_group: Vec<i64> = wanted.iter().map(|group| row_limit(group.most)).collect();
+        // The part of the lists that is the group's; they begin with 1.
+        let (mut lows, mut highs, mut end) = (Vec::new(), Vec::new(), 0_i32);
+        for group in wanted {
+            lows.push(end.saturating_add(1));
+            end = end.saturating_add(i32::try_from(group.of.len()).unwrap_or(i32::MAX));
+            highs.push(end);
+        }
         let query = sqlx::query_as(self.sql(CLAIM)).bind(ids).bind(limits);
         let query = query.bind(token).bind(signed_millis(lease)).bind(me);
+        let query = query.bind(of_group).bind(lows).bind(highs).bind(row_limit(most));
         let rows: Vec<RawNotice> = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(notice).collect()
     }

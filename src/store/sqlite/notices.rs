@@ -16,7 +16,7 @@ use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result};
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted};
 
 use super::SqliteStore;
 use super::fault::answer;
@@ -158,31 +158,39 @@ impl Notices for SqliteStore {
         me: Incarnation,
         token: i64,
         lease: Duration,
-        wanted: &[(String, usize)],
+        (wanted, most): (&[Wanted], usize),
     ) -> Result<Vec<Notice>> {
         let now = self.clock.now();
         let until = now.plus(lease).millis();
         // Usually nothing is due: no need to queue for the writer.
-        let mut due = Vec::new();
-        for one in wanted {
-            let look = sqlx::query_scalar(ANY_DUE).bind(&one.0).bind(now.millis()).bind(me);
-            if answer(look.fetch_one(&self.readers)).await? {
-                due.push(one.clone());
+        let mut due: Vec<Wanted> = Vec::new();
+        for group in wanted {
+            let mut of = Vec::new();
+            for one in &group.of {
+                let look = sqlx::query_scalar(ANY_DUE).bind(&one.0).bind(now.millis()).bind(me);
+                if answer(look.fetch_one(&self.readers)).await? {
+                    of.push(one.clone());
+                }
             }
+            due.push(Wanted { most: group.most, of });
         }
-        if due.is_empty() {
+        if due.iter().all(|group| group.of.is_empty()) {
             return Ok(Vec::new());
         }
         let (wanted, monotonic) = (due, signed_millis(self.clock.monotonic()));
         let work = self.write(move |connection| {
             async move {
-                let mut claimed = Vec::new();
-                for (id, limit) in &wanted {
-                    let query = sqlx::query_as(CLAIM).bind(token).bind(until).bind(id);
-                    let query = query.bind(now.millis()).bind(row_limit(*limit)).bind(me);
-                    let query = query.bind(monotonic);
-                    let rows: Vec<RawNotice> = query.fetch_all(&mut *connection).await?;
-                    claimed.extend(rows);
+                let mut claimed: Vec<RawNotice> = Vec::new();
+                for group in &wanted {
+                    let mut left = group.most.min(most - claimed.len());
+                    for (id, limit) in &group.of {
+                        let query = sqlx::query_as(CLAIM).bind(token).bind(until).bind(id);
+                        let limit = row_limit(left.min(*limit));
+                        let query = query.bind(now.millis()).bind(limit).bind(me).bind(monotonic);
+                        let rows: Vec<RawNotice> = query.fetch_all(&mut *connection).await?;
+                        left -= rows.len();
+                        claimed.extend(rows);
+                    }
                 }
                 Ok(claimed)
             }

@@ -16,6 +16,7 @@ mod crowd;
 mod crowded_attempts;
 mod crowded_lists;
 mod crowded_memory;
+mod crowded_notices;
 mod crowded_reads;
 mod crowded_threads;
 mod damage;

@@ -9,8 +9,8 @@ use rethread::store::{
     InterventionCounts, InterventionFilter, InterventionRow, Interventions, Journal, Leases,
     Message, Notice, NoticeCount, Notices, NotificationRow, Ownership, Posted, Presence, Received,
     Records, Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot, Snapshots,
-    Store, StoreError, StoreInfo, Tallies, ThreadFilter, ThreadRow, Threads, WorkflowRow, Write,
-    WriteOutcome,
+    Store, StoreError, StoreInfo, Tallies, ThreadFilter, ThreadRow, Threads, Wanted, WorkflowRow,
+    Write, WriteOutcome,
 };
 
 use crate::support::delegate::delegate;

@@ -132,6 +132,7 @@ conformance!(
     the_cursor_of_a_dead_sender_is_free,
     what_was_not_taken_rests_until_its_time,
     a_claim_takes_of_each_what_it_may,
+    a_claim_takes_of_each_group_and_of_all_what_it_may,
     ended_threads_wait_for_those_who_were_not_told,
     what_waits_too_long_is_given_up,
     however_much_waits_all_of_it_is_hastened_or_goes,

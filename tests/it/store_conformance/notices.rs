@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rethread::model::{Json, Namespace, ThreadStatus};
 use rethread::store::{
-    Advanced, Append, Disposition, Notice, NotificationRow, Start, WriteOutcome,
+    Advanced, Append, Disposition, Notice, NotificationRow, Start, Wanted, WriteOutcome,
 };
 use secrecy::SecretSlice;
 
@@ -50,7 +50,8 @@ fn told(names: &[&str], append: Append) -> Append {
 pub(super) async fn claim(bed: &Bed, me: i64, token: i64, wanted: &[(&str, usize)]) -> Vec<Notice> {
     let wanted: Vec<(String, usize)> =
         wanted.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
-    let mut found = bed.store.claim_notices(me, token, HOUR, &wanted).await.unwrap();
+    let wanted = [Wanted { most: 9_999, of: wanted }];
+    let mut found = bed.store.claim_notices(me, token, HOUR, (&wanted, 9_999)).await.unwrap();
     found.sort_by(|a, b| (&a.thread_id, &a.subscription).cmp(&(&b.thread_id, &b.subscription)));
     found
 }
@@ -154,9 +155,9 @@ pub(super) async fn a_cursor_has_one_holder_at_a_time(bed: Bed) {
     let me = register(&bed).await;
     subscribe(&bed, &["a"]).await;
     begin(&bed, me, "t", &["a"]).await;
-    let wanted = [("a".to_owned(), 9)];
+    let wanted = [Wanted { most: 9, of: vec![("a".to_owned(), 9)] }];
     // Its lease is over as soon as it begins.
-    let late = bed.store.claim_notices(me, 1, Duration::ZERO, &wanted).await.unwrap();
+    let late = bed.store.claim_notices(me, 1, Duration::ZERO, (&wanted, 9)).await.unwrap();
     let held = claim(&bed, me, 2, &[("a", 9)]).await;
     assert_eq!((late.len(), held.len()), (1, 1));
     assert_eq!(claim(&bed, me, 3, &[("a", 9)]).await, []);
@@ -172,9 +173,9 @@ pub(super) async fn the_cursor_of_a_dead_sender_is_free(bed: Bed) {
     subscribe(&bed, &["a"]).await;
     begin(&bed, me, "t", &["a"]).await;
     bed.clock.advance(Duration::from_millis(1));
-    let wanted = [("a".to_owned(), 9)];
+    let wanted = [Wanted { most: 9, of: vec![("a".to_owned(), 9)] }];
     let far = Duration::from_hours(100);
-    let held = bed.store.claim_notices(me, 1, far, &wanted).await.unwrap();
+    let held = bed.store.claim_notices(me, 1, far, (&wanted, 9)).await.unwrap();
     bed.expire_leases().await;
     let other = register(&bed).await;
     let taken = claim(&bed, other, 2, &[("a", 9)]).await;
@@ -217,6 +218,31 @@ pub(super) async fn a_claim_takes_of_each_what_it_may(bed: Bed) {
     assert_eq!((of("a"), of("b"), found.len()), (2, 1, 3));
     assert_eq!(claim(&bed, me, 2, &[("a", 9), ("b", 9)]).await.len(), 3);
     assert_eq!(claim(&bed, me, 3, &[]).await, []);
+}
+
+pub(super) async fn a_claim_takes_of_each_group_and_of_all_what_it_may(bed: Bed) {
+    let me = register(&bed).await;
+    subscribe(&bed, &["a", "b", "c", "d"]).await;
+    for thread in ["t", "u", "v"] {
+        begin(&bed, me, thread, &["a", "b", "c", "d"]).await;
+    }
+    let group = |most, names: &[&str]| Wanted {
+        most,
+        of: names.iter().map(|name| ((*name).to_owned(), 2)).collect(),
+    };
+    let claimed = async |token, wanted: &[Wanted], most| {
+        let found = bed.store.claim_notices(me, token, HOUR, (wanted, most)).await.unwrap();
+        let of = |name: &str| found.iter().filter(|one| one.subscription == name).count();
+        ["a", "b", "c", "d"].map(of)
+    };
+    let wanted = [group(3, &["b", "none", "a"]), group(9, &["d", "c"])];
+    assert_eq!(claimed(1, &wanted, 4).await, [1, 2, 0, 1]);
+    assert_eq!(claimed(2, &wanted, 0).await, [0, 0, 0, 0]);
+    assert_eq!(claimed(3, &[group(0, &["a"]), group(9, &["d", "c"])], 9).await, [0, 0, 2, 2]);
+    assert_eq!(
+        claimed(4, &[group(9, &[]), group(9, &["a"]), group(9, &["b"])], 9).await,
+        [2, 1, 0, 0]
+    );
 }
 
 pub(super) async fn ended_threads_wait_for_those_who_were_not_told(bed: Bed) {
