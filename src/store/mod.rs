@@ -54,7 +54,9 @@ pub use journal::Journal;
 pub use leases::{Claimed, Leases, Loss};
 pub use limits::{FORK_LABEL, IDEMPOTENCY_TTL};
 pub use memory::MemoryStore;
-pub use notices::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Wanted};
+pub use notices::{
+    Advanced, NOTICES_COUNTED, Notice, NoticeCount, Notices, NotificationRow, Wanted,
+};
 pub use open::{MigrationState, OpenError};
 pub use ownership::{Holder, MAX_AHEAD, Ownership};
 pub use postgres::{PostgresSettings, PostgresStore};

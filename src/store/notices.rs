@@ -104,6 +104,9 @@ pub struct NoticeCount {
     pub since: Option<Timestamp>,
 }
 
+/// The most cursors of a subscription that [`Notices::notice_counts_of`] looks at.
+pub const NOTICES_COUNTED: u64 = 200;
+
 /// Subscriptions and their cursors.
 #[async_trait]
 pub trait Notices: Send + Sync {
@@ -131,7 +134,8 @@ pub trait Notices: Send + Sync {
         limit: usize,
     ) -> Result<Vec<NotificationRow>>;
 
-    /// Deletes a subscription and its cursors. `false`: there is none.
+    /// Deletes a subscription; its cursors count no more, and [`Notices::sweep_notices`] deletes them.
+    /// `false`: there is none.
     async fn delete_notification(&self, id: &str) -> Result<bool>;
 
     /// Hands out due cursors that nobody holds, for `lease`, at most the number beside `wanted`: of
@@ -164,8 +168,12 @@ pub trait Notices: Send + Sync {
         failed: bool,
     ) -> Result<()>;
 
-    /// Makes all cursors of a subscription due.
-    async fn hasten_notices(&self, subscription: &str) -> Result<()>;
+    /// Makes a part of a subscription's cursors due, those that are due first; returns whether more
+    /// may be left. All at once could be so many that other writes wait for long.
+    async fn hasten_notices(&self, subscription: &str) -> Result<bool>;
+
+    /// Deletes a part of the cursors whose subscription is gone; returns whether more may be left.
+    async fn sweep_notices(&self) -> Result<bool>;
 
     /// Records a delivery, or the error of one that failed.
     async fn note_delivery(
@@ -175,12 +183,16 @@ pub trait Notices: Send + Sync {
         error: Option<&str>,
     ) -> Result<()>;
 
-    /// Deletes at most `limit` cursors that have waited for `age` without a success, or whose
-    /// subscription is gone; returns their number by existing subscription.
+    /// Deletes at most `limit` cursors that have waited for `age` without a success; returns their
+    /// number by existing subscription.
     async fn give_up_notices(&self, age: Duration, limit: usize) -> Result<Vec<(String, u64)>>;
 
     /// Counts of pending threads by subscription, in the order of their ids.
     async fn notice_counts(&self) -> Result<Vec<NoticeCount>>;
+
+    /// Counts of pending threads of these subscriptions, of each at most [`NOTICES_COUNTED`]; those
+    /// without any are left out. Takes an index: the cursors of others cost nothing.
+    async fn notice_counts_of(&self, subscriptions: &[String]) -> Result<Vec<NoticeCount>>;
 }
 
 /// The columns of [`RawNotification`].

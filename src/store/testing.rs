@@ -78,10 +78,12 @@ macro_rules! delegate {
             -> Vec<Notice>;
         advance_notice(token: i64, notice: &Notice, to: Seq, lease: Duration) -> Advanced;
         release_notice(token: i64, notice: &Notice, wait: Duration, failed: bool) -> ();
-        hasten_notices(subscription: &str) -> ();
+        hasten_notices(subscription: &str) -> bool;
+        sweep_notices() -> bool;
         note_delivery(subscription: &str, at: Timestamp, error: Option<&str>) -> ();
         give_up_notices(age: Duration, limit: usize) -> Vec<(String, u64)>;
         notice_counts() -> Vec<NoticeCount>;
+        notice_counts_of(subscriptions: &[String]) -> Vec<NoticeCount>;
     } } };
 }
 

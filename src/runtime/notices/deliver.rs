@@ -248,10 +248,7 @@ impl Errand {
     /// Called after the cursor has advanced: a slow store repeats no event.
     async fn taken(&self, to: &Arc<Subscription>, waited: bool) {
         if self.core.notices.taken(&to.id, waited, Instant::now()) {
-            if let Err(error) = self.core.store().hasten_notices(&to.id).await {
-                tracing::debug!(%error, "what waits is sent in its time");
-            }
-            self.core.notices.wake.notify_one();
+            self.core.notices.hasten(&to.id);
         }
         if !to.noted.swap(true, Ordering::Relaxed) {
             note(&self.core, &to.id, None).await;

@@ -4,9 +4,9 @@
 //! change takes effect within that time everywhere. Asking never waits and never fails:
 //! subscriptions must not delay a thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use secrecy::SecretSlice;
@@ -19,7 +19,7 @@ use super::lane::Lane;
 use super::settings::{Settings, read};
 use crate::model::{Event, Namespace, ThreadId, lock};
 use crate::observe::Memory;
-use crate::store::{NoticeCount, NotificationRow, Side, Wanted};
+use crate::store::{NOTICES_COUNTED, NoticeCount, NotificationRow, Side, Wanted};
 
 /// The interval between two reads of the list; a change by another replica takes effect within it.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
@@ -55,6 +55,15 @@ impl Subscription {
 
 type Subscriptions = BTreeMap<String, Arc<Subscription>>;
 
+/// The work of the sender on the cursors of whole subscriptions: it does a part at a time.
+#[derive(Debug, Default)]
+pub(super) struct Chores {
+    /// The subscriptions whose waiting messages are to be sent at once.
+    pub(super) hasten: BTreeSet<String>,
+    /// Whether there may be cursors of deleted subscriptions.
+    pub(super) sweep: bool,
+}
+
 /// The subscriptions, and the messages under way to each.
 #[derive(Debug)]
 pub(in crate::runtime) struct Desk {
@@ -63,6 +72,7 @@ pub(in crate::runtime) struct Desk {
     lanes: Mutex<BTreeMap<String, Lane>>,
     /// The numbers of waiting messages, as last counted.
     counts: Mutex<Vec<NoticeCount>>,
+    chores: Mutex<Chores>,
     /// Serialises refreshes, so that an older read never overwrites a newer one.
     pub(super) reading: Turn<()>,
     /// Notified when there may be something to send.
@@ -79,6 +89,7 @@ impl Desk {
             known: Mutex::default(),
             lanes: Mutex::default(),
             counts: Mutex::default(),
+            chores: Mutex::default(),
             reading: Turn::default(),
             wake: Notify::new(),
             changed: Notify::new(),
@@ -135,6 +146,17 @@ impl Desk {
         };
         let notice = |one: &Arc<Subscription>| Side::Notify { subscription: one.id.clone() };
         known.values().filter(wants).map(notice).collect()
+    }
+
+    /// Returns the chores, to add to them or to strike off what is done.
+    pub(super) fn chores(&self) -> MutexGuard<'_, Chores> {
+        lock(&self.chores)
+    }
+
+    /// Has all waiting messages of a subscription sent at once.
+    pub(super) fn hasten(&self, id: &str) {
+        self.chores().hasten.insert(id.to_owned());
+        self.wake.notify_one();
     }
 
     /// Wakes the sender: a notice has become durable.
@@ -195,10 +217,73 @@ impl Desk {
         *lock(&self.counts) = counts;
     }
 
+    /// Replaces counts that end at [`NOTICES_COUNTED`] with the last ones of all messages.
+    pub(super) fn complete(&self, mut counts: Vec<NoticeCount>) -> Vec<NoticeCount> {
+        let last = lock(&self.counts);
+        for count in counts.iter_mut().filter(|count| count.pending >= NOTICES_COUNTED) {
+            let of = |one: &&NoticeCount| one.subscription == count.subscription;
+            if let Some(all) = last.iter().find(of).filter(|all| all.pending > count.pending) {
+                count.clone_from(all);
+            }
+        }
+        counts
+    }
+
     /// Returns the numbers of waiting messages of enabled subscriptions, as last counted.
     pub(in crate::runtime) fn counts(&self) -> Vec<NoticeCount> {
         let known = self.known();
         let counts = lock(&self.counts).clone();
         counts.into_iter().filter(|count| known.contains_key(&count.subscription)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretSlice;
+
+    use super::*;
+    use crate::model::{Json, Timestamp};
+
+    fn row(namespace: &str, id: &str) -> NotificationRow {
+        let at = Timestamp::from_millis(0);
+        let settings = serde_json::json!({ "name": null, "url": "http://h/", "types": [],
+            "workflow": null, "by": "", "updatedBy": "", "updatedAt": at, "disabledReason": null });
+        NotificationRow {
+            id: id.to_owned(),
+            namespace: Namespace::parse(namespace).unwrap(),
+            created_at: at,
+            enabled: true,
+            version: 1,
+            body: Json::of(&settings).unwrap(),
+            secret: SecretSlice::from(vec![1]),
+            last_success_at: None,
+            last_failure_at: None,
+            last_error: None,
+            given_up: 0,
+        }
+    }
+
+    #[test]
+    fn subscriptions_and_namespaces_take_turns_for_places() {
+        let desk = Desk::within(&Arc::new(Memory::boundless()));
+        desk.put(vec![row("one", "a"), row("one", "b"), row("two", "c")]);
+        let began = Instant::now();
+        let order = |now| {
+            let (wanted, _) = desk.free(now);
+            let ids = wanted.into_iter().flat_map(|group| group.of).map(|(id, _)| id);
+            ids.collect::<Vec<_>>().concat()
+        };
+        assert_eq!(order(began), "abc");
+        let _held = desk.place("a", began).unwrap();
+        assert_eq!(order(began), "cba");
+        let later = began + Duration::from_secs(1);
+        let _too = desk.place("c", later).unwrap();
+        assert_eq!(order(later), "bac");
+        let full: Vec<_> = (0..4).map_while(|_| desk.place("b", later)).collect();
+        assert_eq!(
+            (full.len(), desk.free(later).0.iter().map(|group| group.most).collect::<Vec<_>>()),
+            (4, vec![27, 31])
+        );
+        assert_eq!(desk.free(later).1, 58);
     }
 }

@@ -19,6 +19,8 @@ use crate::store::StoreError;
 /// The interval of looks for due cursors: the most that the end of another replica, a lost wake-up
 /// or the end of a pause can cost.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// The pause between two parts of a chore: half of the time is for the writes of others.
+const CHORE_PAUSE: Duration = Duration::from_millis(20);
 /// The interval at which waiting messages are counted for gauges and people, and old ones given up.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a thread's messages are tried without any success: over a long weekend.
@@ -38,7 +40,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         return core.draining.cancelled().await;
     }
     let (mut refresh_at, mut count_at) = (Instant::now(), Instant::now());
-    let mut failing = false;
+    let (mut failing, mut more) = (false, false);
     while !core.draining.is_cancelled() {
         let now = Instant::now();
         let work = async {
@@ -49,7 +51,9 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
             if now >= count_at {
                 count(&core).await?;
                 count_at = now + COUNT_INTERVAL;
+                core.notices.chores().sweep = true;
             }
+            more = do_chores(&core).await?;
             send_due(&core).await
         };
         let done = work.await;
@@ -58,7 +62,11 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         }
         failing = done.is_err();
         let idle = core.notices.known().is_empty();
-        let pause = if idle || failing { REFRESH_INTERVAL } else { LOOK_INTERVAL };
+        let pause = match (failing, more) {
+            (false, true) => CHORE_PAUSE,
+            _ if idle || failing => REFRESH_INTERVAL,
+            _ => LOOK_INTERVAL,
+        };
         tokio::select! {
             biased;
             () = core.draining.cancelled() => {}
@@ -67,6 +75,24 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Does a part of each chore; returns whether more is left. Others write in between.
+async fn do_chores(core: &Core) -> Result<bool, StoreError> {
+    let (hasten, sweep) = {
+        let chores = core.notices.chores();
+        (chores.hasten.first().cloned(), chores.sweep)
+    };
+    if let Some(id) = &hasten
+        && !core.store().hasten_notices(id).await?
+    {
+        core.notices.chores().hasten.remove(id);
+    }
+    if sweep && !core.store().sweep_notices().await? {
+        core.notices.chores().sweep = false;
+    }
+    let chores = core.notices.chores();
+    Ok(chores.sweep || !chores.hasten.is_empty())
 }
 
 /// Claims due cursors that have a place, and sends each in a task of its own.

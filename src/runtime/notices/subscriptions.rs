@@ -108,10 +108,10 @@ pub(in crate::runtime) async fn get(
 ) -> Result<Notification, RuntimeError> {
     let (row, counts) = shown(core, namespace, || async {
         let row = find(core, (namespace, id)).await?;
-        Ok((row, core.shown.store().notice_counts().await?))
+        Ok((row, core.shown.store().notice_counts_of(&[id.to_owned()]).await?))
     })
     .await?;
-    show(row, &counts).ok_or(RuntimeError::Internal)
+    show(row, &core.notices.complete(counts)).ok_or(RuntimeError::Internal)
 }
 
 /// Returns the row of a subscription of a namespace.
@@ -135,9 +135,11 @@ pub(in crate::runtime) async fn list(
     let (rows, counts) = shown(core, namespace, || async {
         let store = core.shown.store();
         let rows = store.notifications(namespace, before.clone(), limit + 1).await?;
-        Ok((rows, store.notice_counts().await?))
+        let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        Ok((rows, store.notice_counts_of(&ids).await?))
     })
     .await?;
+    let counts = core.notices.complete(counts);
     let page = Page::cut(rows, limit, |last| write_cursor(last.created_at, &last.id));
     let next_cursor = page.next_cursor;
     let items = page.items.into_iter().map(|row| show(row, &counts));
@@ -166,16 +168,14 @@ pub(in crate::runtime) async fn update(
     .await?;
     changed(core).await;
     // The change may have repaired what held waiting messages up.
-    if let Err(error) = core.store().hasten_notices(id).await {
-        tracing::debug!(%error, "what waits is sent in its time");
-    }
-    core.notices.wake.notify_one();
-    let counts = persistently(core, || async { Ok(core.store().notice_counts().await?) }).await?;
-    let shown = show(row, &counts).ok_or(RuntimeError::Internal)?;
+    core.notices.hasten(id);
+    let of = [id.to_owned()];
+    let counts = persistently(core, || async { Ok(core.store().notice_counts_of(&of).await?) });
+    let shown = show(row, &core.notices.complete(counts.await?)).ok_or(RuntimeError::Internal)?;
     Ok(Notification { secret: change.secret, ..shown })
 }
 
-/// Deletes a subscription and its unsent messages.
+/// Deletes a subscription; its unsent messages are deleted by and by.
 pub(in crate::runtime) async fn delete(
     core: &Core,
     (namespace, id): (&Namespace, &str),
@@ -189,6 +189,8 @@ pub(in crate::runtime) async fn delete(
     });
     let gone = gone.await?;
     core.notices.forget(id);
+    core.notices.chores().sweep = true;
+    core.notices.wake.notify_one();
     if gone { Ok(()) } else { Err(RuntimeError::NotificationNotFound) }
 }
 

@@ -1,13 +1,15 @@
 //! Subscriptions to events, and the cursors that tell what each was not sent yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::model::{Incarnation, Namespace, Seq, ThreadId, Timestamp};
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted};
+use crate::store::{
+    Advanced, NOTICES_COUNTED, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted,
+};
 
 use super::MemoryStore;
 use super::state::{Cursor, State};
@@ -47,6 +49,37 @@ impl State {
         found.into_iter().take(limit).map(claim).collect()
     }
 }
+
+impl State {
+    /// Counts the cursors of subscriptions, of each at most `most`.
+    fn counts<'a>(
+        &self,
+        subscriptions: impl Iterator<Item = &'a String>,
+        most: u64,
+    ) -> Vec<NoticeCount> {
+        let mut counts: BTreeMap<&str, NoticeCount> = BTreeMap::new();
+        let wanted: BTreeSet<&String> = subscriptions.collect();
+        for ((_, id), cursor) in self.cursors.iter().filter(|((_, id), _)| wanted.contains(id)) {
+            let count = counts.entry(id).or_insert_with(|| NoticeCount {
+                subscription: id.clone(),
+                pending: 0,
+                failing: 0,
+                since: None,
+            });
+            if count.pending == most {
+                continue;
+            }
+            count.pending += 1;
+            count.failing += u64::from(cursor.attempts > 0);
+            let since = count.since.map_or(cursor.since, |since| since.min(cursor.since));
+            count.since = Some(since);
+        }
+        counts.into_values().collect()
+    }
+}
+
+/// The most cursors that are hastened or swept at a time.
+const PART: usize = 500;
 
 /// The lease that a claim gives.
 struct Lease {
@@ -115,9 +148,7 @@ impl Notices for MemoryStore {
     }
 
     async fn delete_notification(&self, id: &str) -> Result<bool> {
-        let mut state = self.state();
-        state.cursors.retain(|(_, subscription), _| subscription != id);
-        Ok(state.notifications.remove(id).is_some())
+        Ok(self.state().notifications.remove(id).is_some())
     }
 
     async fn claim_notices(
@@ -179,14 +210,29 @@ impl Notices for MemoryStore {
         Ok(())
     }
 
-    async fn hasten_notices(&self, subscription: &str) -> Result<()> {
+    async fn hasten_notices(&self, subscription: &str) -> Result<bool> {
         let (mut state, now) = (self.state(), self.clock.now());
-        for ((_, of), cursor) in &mut state.cursors {
-            if of == subscription {
-                cursor.due_at = cursor.due_at.min(now);
-            }
+        let late = |((_, of), cursor): &(&(ThreadId, String), &mut Cursor)| {
+            of == subscription && cursor.due_at > now
+        };
+        let mut late: Vec<_> = state.cursors.iter_mut().filter(late).collect();
+        late.sort_by_key(|(_, cursor)| cursor.due_at);
+        let more = late.len() > PART;
+        for (_, cursor) in late.into_iter().take(PART) {
+            cursor.due_at = now;
         }
-        Ok(())
+        Ok(more)
+    }
+
+    async fn sweep_notices(&self) -> Result<bool> {
+        let mut state = self.state();
+        let known = &state.notifications;
+        let gone = state.cursors.keys().filter(|(_, of)| !known.contains_key(of));
+        let gone: Vec<_> = gone.take(PART).cloned().collect();
+        for key in &gone {
+            state.cursors.remove(key);
+        }
+        Ok(gone.len() == PART)
     }
 
     async fn note_delivery(
@@ -210,10 +256,8 @@ impl Notices for MemoryStore {
     async fn give_up_notices(&self, age: Duration, limit: usize) -> Result<Vec<(String, u64)>> {
         let (mut state, now) = (self.state(), self.clock.now());
         let state = &mut *state;
-        let known = &state.notifications;
-        let old = |((_, of), cursor): &(&(ThreadId, String), &Cursor)| {
-            let waited = cursor.since.plus(age) <= now && cursor.leased_until <= now;
-            waited || !known.contains_key(of)
+        let old = |(_, cursor): &(&(ThreadId, String), &Cursor)| {
+            cursor.since.plus(age) <= now && cursor.leased_until <= now
         };
         let old: Vec<_> =
             state.cursors.iter().filter(old).take(limit).map(|(key, _)| key.clone()).collect();
@@ -229,19 +273,12 @@ impl Notices for MemoryStore {
     }
 
     async fn notice_counts(&self) -> Result<Vec<NoticeCount>> {
-        let mut counts: BTreeMap<String, NoticeCount> = BTreeMap::new();
-        for ((_, id), cursor) in &self.state().cursors {
-            let count = counts.entry(id.clone()).or_insert_with(|| NoticeCount {
-                subscription: id.clone(),
-                pending: 0,
-                failing: 0,
-                since: None,
-            });
-            count.pending += 1;
-            count.failing += u64::from(cursor.attempts > 0);
-            let since = count.since.map_or(cursor.since, |since| since.min(cursor.since));
-            count.since = Some(since);
-        }
-        Ok(counts.into_values().collect())
+        let state = self.state();
+        let known = state.notifications.keys();
+        Ok(state.counts(known, u64::MAX))
+    }
+
+    async fn notice_counts_of(&self, subscriptions: &[String]) -> Result<Vec<NoticeCount>> {
+        Ok(self.state().counts(subscriptions.iter(), NOTICES_COUNTED))
     }
 }

@@ -13,7 +13,9 @@ use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted};
+use crate::store::{
+    Advanced, NOTICES_COUNTED, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted,
+};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -28,16 +30,25 @@ WHERE id = $1 AND version = $6";
 
 const DELETE: &str = "DELETE FROM @notifications WHERE id = $1";
 
-/// The most cursors that a statement about a whole subscription changes or deletes: appends wait
+/// The most cursors that a statement hastens or sweeps: appends wait
 /// for these rows until it commits. The statements contain the number: the planner takes an unknown
 /// limit for a tenth of the table, and reads all of that.
 const PART: u64 = 500;
-/// The most statements that delete a deleted subscription's cursors, [`PART`] each; [`GIVE_UP`]
-/// deletes the rest.
-const DELETE_PARTS: usize = 40;
+
+/// Steps from one subscription to the next in the index, whatever number of cursors each has.
+const GONE: &str = "
+WITH RECURSIVE found (id) AS (
+    (SELECT subscription FROM @notification_cursors ORDER BY subscription LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.subscription FROM @notification_cursors c
+            WHERE c.subscription > found.id ORDER BY c.subscription LIMIT 1)
+    FROM found WHERE found.id IS NOT NULL)
+SELECT id FROM found
+WHERE id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM @notifications n WHERE n.id = found.id)
+LIMIT 1";
 
 /// Locks in the order of appends, so that no deadlock arises.
-const DELETE_CURSORS: &str = "
+const SWEEP: &str = "
 WITH rest AS MATERIALIZED (
     SELECT thread_id, subscription FROM @notification_cursors WHERE subscription = $1 LIMIT 500),
 held AS MATERIALIZED (
@@ -108,7 +119,6 @@ const GIVE_UP: &str = "
 WITH old AS MATERIALIZED (
     SELECT thread_id, subscription FROM @notification_cursors
     WHERE since <= (SELECT @now_ms()) - $1 AND leased_until <= (SELECT @now_ms())
-       OR subscription NOT IN (SELECT id FROM @notifications)
     LIMIT $2 FOR UPDATE SKIP LOCKED),
 gone AS (
     DELETE FROM @notification_cursors c USING old
@@ -121,7 +131,17 @@ RETURNING s.id, c.n";
 
 const COUNTS: &str = "
 SELECT subscription, count(*), count(*) FILTER (WHERE attempts > 0), min(since)
-FROM @notification_cursors GROUP BY subscription ORDER BY subscription";
+FROM @notification_cursors WHERE subscription IN (SELECT id FROM @notifications)
+GROUP BY subscription ORDER BY subscription";
+
+/// The limit is [`NOTICES_COUNTED`].
+const COUNTS_OF: &str = "
+SELECT w.id, count(*), count(*) FILTER (WHERE c.attempts > 0), min(c.since)
+FROM unnest($1::text[]) AS w(id)
+CROSS JOIN LATERAL (
+    SELECT attempts, since FROM @notification_cursors WHERE subscription = w.id LIMIT 200) c
+GROUP BY w.id ORDER BY w.id";
+const _: () = assert!(NOTICES_COUNTED == 200);
 
 #[async_trait]
 impl Notices for PostgresStore {
@@ -199,20 +219,7 @@ impl Notices for PostgresStore {
             return Ok(false);
         }
         let query = sqlx::query(self.sql(DELETE)).bind(id);
-        let gone = self.execute(query).await?;
-        for _ in 0..DELETE_PARTS {
-            let query = sqlx::query(self.sql(DELETE_CURSORS)).bind(id);
-            match self.execute(query).await {
-                Ok(PART) => {}
-                Ok(_) => break,
-                // The subscription is gone; `GIVE_UP` deletes its cursors.
-                Err(error) => {
-                    tracing::warn!(%error, "cursors of a deleted subscription are left");
-                    break;
-                }
-            }
-        }
-        Ok(gone == 1)
+        Ok(self.execute(query).await? == 1)
     }
 
     async fn claim_notices(
@@ -282,14 +289,18 @@ impl Notices for PostgresStore {
         self.execute(query).await.map(drop)
     }
 
-    async fn hasten_notices(&self, subscription: &str) -> Result<()> {
-        loop {
-            let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
-            // A cursor made due is not found again, so the loop ends.
-            if self.execute(query).await? < PART {
-                return Ok(());
-            }
-        }
+    async fn hasten_notices(&self, subscription: &str) -> Result<bool> {
+        let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
+        Ok(self.execute(query).await? == PART)
+    }
+
+    async fn sweep_notices(&self) -> Result<bool> {
+        let query = sqlx::query_scalar(self.sql(GONE));
+        let gone: Option<String> = answer(query.fetch_optional(&self.general)).await?;
+        let Some(gone) = gone else { return Ok(false) };
+        // There may be another one.
+        self.execute(sqlx::query(self.sql(SWEEP)).bind(gone)).await?;
+        Ok(true)
     }
 
     async fn note_delivery(
@@ -317,6 +328,12 @@ impl Notices for PostgresStore {
 
     async fn notice_counts(&self) -> Result<Vec<NoticeCount>> {
         let query = sqlx::query_as(self.sql(COUNTS));
+        let rows = answer(query.fetch_all(&self.general)).await?;
+        Ok(rows.into_iter().map(notice_count).collect())
+    }
+
+    async fn notice_counts_of(&self, subscriptions: &[String]) -> Result<Vec<NoticeCount>> {
+        let query = sqlx::query_as(self.sql(COUNTS_OF)).bind(subscriptions);
         let rows = answer(query.fetch_all(&self.general)).await?;
         Ok(rows.into_iter().map(notice_count).collect())
     }

@@ -16,7 +16,9 @@ use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted};
+use crate::store::{
+    Advanced, NOTICES_COUNTED, Notice, NoticeCount, Notices, NotificationRow, Result, Wanted,
+};
 
 use super::SqliteStore;
 use super::fault::answer;
@@ -53,8 +55,28 @@ const RELEASE: &str = "
 UPDATE notification_cursors SET leased_until = 0, due_at = ?4, attempts = attempts + ?5
 WHERE thread_id = ?1 AND subscription = ?2 AND token = ?3";
 
-const HASTEN: &str =
-    "UPDATE notification_cursors SET due_at = ?2 WHERE subscription = ?1 AND due_at > ?2";
+/// The most cursors that one transaction hastens or sweeps: heartbeats and appends wait for it.
+const PART: u64 = 500;
+
+const HASTEN: &str = "
+UPDATE notification_cursors SET due_at = ?2
+WHERE subscription = ?1 AND thread_id IN (
+    SELECT thread_id FROM notification_cursors
+    WHERE subscription = ?1 AND due_at > ?2 ORDER BY due_at LIMIT ?3)";
+
+/// Steps from one subscription to the next in the index, whatever number of cursors each has.
+const GONE: &str = "
+WITH RECURSIVE found (id) AS (
+    SELECT min(subscription) FROM notification_cursors
+    UNION ALL
+    SELECT (SELECT min(subscription) FROM notification_cursors WHERE subscription > found.id)
+    FROM found WHERE found.id IS NOT NULL)
+SELECT id FROM found WHERE id NOT IN (SELECT id FROM notifications) LIMIT 1";
+
+/// A subscription's id is never used again: one that is gone stays so.
+const SWEEP: &str = "
+DELETE FROM notification_cursors WHERE subscription = ?1 AND thread_id IN (
+    SELECT thread_id FROM notification_cursors WHERE subscription = ?1 LIMIT ?2)";
 
 const NOTE_SUCCESS: &str = "UPDATE notifications SET last_success_at = ?2 WHERE id = ?1";
 
@@ -62,22 +84,24 @@ const NOTE_FAILURE: &str =
     "UPDATE notifications SET last_failure_at = ?2, last_error = ?3 WHERE id = ?1";
 
 const ANY_OLD: &str = "
-SELECT EXISTS (SELECT 1 FROM notification_cursors
-    WHERE since <= ?1 OR subscription NOT IN (SELECT id FROM notifications))";
+SELECT EXISTS (SELECT 1 FROM notification_cursors WHERE since <= ?1)";
 
 const GIVE_UP: &str = "
 DELETE FROM notification_cursors WHERE (thread_id, subscription) IN (
     SELECT thread_id, subscription FROM notification_cursors
-    WHERE since <= ?1 AND leased_until <= ?2
-       OR subscription NOT IN (SELECT id FROM notifications)
-    LIMIT ?3)
+    WHERE since <= ?1 AND leased_until <= ?2 LIMIT ?3)
 RETURNING subscription";
 
 const COUNT_GIVEN_UP: &str = "UPDATE notifications SET given_up = given_up + ?2 WHERE id = ?1";
 
 const COUNTS: &str = "
 SELECT subscription, count(*), count(*) FILTER (WHERE attempts > 0), min(since)
-FROM notification_cursors GROUP BY subscription ORDER BY subscription";
+FROM notification_cursors WHERE subscription IN (SELECT id FROM notifications)
+GROUP BY subscription ORDER BY subscription";
+
+const COUNT_OF: &str = "
+SELECT ?1, count(*), count(*) FILTER (WHERE attempts > 0), min(since) FROM (
+    SELECT attempts, since FROM notification_cursors WHERE subscription = ?1 LIMIT ?2)";
 
 #[async_trait]
 impl Notices for SqliteStore {
@@ -140,17 +164,8 @@ impl Notices for SqliteStore {
     }
 
     async fn delete_notification(&self, id: &str) -> Result<bool> {
-        let id = id.to_owned();
-        self.write(move |connection| {
-            async move {
-                let cursors = "DELETE FROM notification_cursors WHERE subscription = ?";
-                sqlx::query(cursors).bind(&id).execute(&mut *connection).await?;
-                let query = sqlx::query("DELETE FROM notifications WHERE id = ?").bind(&id);
-                Ok(query.execute(connection).await?.rows_affected() > 0)
-            }
-            .boxed()
-        })
-        .await
+        let query = sqlx::query("DELETE FROM notifications WHERE id = ?").bind(id.to_owned());
+        Ok(self.execute(query).await? == 1)
     }
 
     async fn claim_notices(
@@ -242,9 +257,19 @@ impl Notices for SqliteStore {
         self.execute(query.bind(i32::from(failed))).await.map(drop)
     }
 
-    async fn hasten_notices(&self, subscription: &str) -> Result<()> {
-        let query = sqlx::query(HASTEN).bind(subscription).bind(self.clock.now().millis());
-        self.execute(query).await.map(drop)
+    async fn hasten_notices(&self, subscription: &str) -> Result<bool> {
+        let query = sqlx::query(HASTEN).bind(subscription.to_owned());
+        let query = query.bind(self.clock.now().millis()).bind(PART.cast_signed());
+        Ok(self.execute(query).await? == PART)
+    }
+
+    async fn sweep_notices(&self) -> Result<bool> {
+        let query = sqlx::query_scalar(GONE);
+        let gone: Option<String> = answer(query.fetch_optional(&self.readers)).await?;
+        let Some(gone) = gone else { return Ok(false) };
+        // There may be another one.
+        self.execute(sqlx::query(SWEEP).bind(gone).bind(PART.cast_signed())).await?;
+        Ok(true)
     }
 
     async fn note_delivery(
@@ -296,5 +321,15 @@ impl Notices for SqliteStore {
         let query = sqlx::query_as(COUNTS);
         let rows = answer(query.fetch_all(&self.readers)).await?;
         Ok(rows.into_iter().map(notice_count).collect())
+    }
+
+    async fn notice_counts_of(&self, subscriptions: &[String]) -> Result<Vec<NoticeCount>> {
+        let mut counts = Vec::new();
+        for id in subscriptions {
+            let query = sqlx::query_as(COUNT_OF).bind(id).bind(NOTICES_COUNTED.cast_signed());
+            counts.push(notice_count(answer(query.fetch_one(&self.readers)).await?));
+        }
+        counts.retain(|count| count.pending > 0);
+        Ok(counts)
     }
 }

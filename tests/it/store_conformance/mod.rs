@@ -133,6 +133,7 @@ conformance!(
     what_was_not_taken_rests_until_its_time,
     a_claim_takes_of_each_what_it_may,
     a_claim_takes_of_each_group_and_of_all_what_it_may,
+    what_waits_for_some_is_counted_up_to_a_bound,
     ended_threads_wait_for_those_who_were_not_told,
     what_waits_too_long_is_given_up,
     however_much_waits_all_of_it_is_hastened_or_goes,

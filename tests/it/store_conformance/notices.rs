@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rethread::model::{Json, Namespace, ThreadStatus};
 use rethread::store::{
-    Advanced, Append, Disposition, Notice, NotificationRow, Start, Wanted, WriteOutcome,
+    Advanced, Append, Disposition, NOTICES_COUNTED, Notice, NotificationRow, Start, Wanted,
+    WriteOutcome,
 };
 use secrecy::SecretSlice;
 
@@ -192,9 +193,9 @@ pub(super) async fn what_was_not_taken_rests_until_its_time(bed: Bed) {
     bed.store.release_notice(1, &found[0], HOUR, true).await.unwrap();
     assert_eq!(waits(&bed, "a").await, (1, 1));
     assert_eq!(claim(&bed, me, 2, &[("a", 9)]).await, []);
-    bed.store.hasten_notices("b").await.unwrap();
+    assert_eq!(bed.store.hasten_notices("b").await, Ok(false));
     assert_eq!(claim(&bed, me, 2, &[("a", 9)]).await, []);
-    bed.store.hasten_notices("a").await.unwrap();
+    assert_eq!(bed.store.hasten_notices("a").await, Ok(false));
     let found = claim(&bed, me, 2, &[("a", 9)]).await;
     assert_eq!(found[0].attempts, 1);
     // Given back without a failure, and later moved on: the failures are forgotten.
@@ -296,8 +297,40 @@ pub(super) async fn however_much_waits_all_of_it_is_hastened_or_goes(bed: Bed) {
         bed.store.release_notice(1, notice, HOUR, true).await.unwrap();
     }
     assert_eq!(claim(&bed, me, 2, &[("a", 9_999)]).await, []);
-    bed.store.hasten_notices("a").await.unwrap();
-    assert_eq!(claim(&bed, me, 3, &[("a", 9_999)]).await.len(), 1_101);
+    assert_eq!(bed.store.hasten_notices("a").await, Ok(true));
+    assert_eq!(claim(&bed, me, 3, &[("a", 9_999)]).await.len(), 500);
+    while bed.store.hasten_notices("a").await.unwrap() {}
+    assert_eq!(claim(&bed, me, 4, &[("a", 9_999)]).await.len(), 601);
     assert_eq!(bed.store.delete_notification("a").await, Ok(true));
     assert_eq!((waits(&bed, "a").await, waits(&bed, "b").await), ((0, 0), (1_101, 0)));
+    // Deleted by and by: what is gone is neither counted nor given up meanwhile.
+    assert_eq!(bed.store.give_up_notices(HOUR, 9_999).await, Ok(vec![]));
+    for _ in 0..2 {
+        assert_eq!(bed.store.sweep_notices().await, Ok(true));
+    }
+    let left = bed.store.notice_counts_of(&["a".to_owned()]).await.unwrap();
+    assert_eq!(left.first().map(|count| count.pending), Some(101));
+    while bed.store.sweep_notices().await.unwrap() {}
+    assert_eq!(bed.store.notice_counts_of(&["a".to_owned()]).await, Ok(vec![]));
+    assert_eq!(waits(&bed, "b").await, (1_101, 0));
+}
+
+pub(super) async fn what_waits_for_some_is_counted_up_to_a_bound(bed: Bed) {
+    let me = register(&bed).await;
+    subscribe(&bed, &["a", "b", "c"]).await;
+    let parked = Disposition::Release { wake_at: Some(FUTURE) };
+    let thread = |number| start(&format!("t{number}"), parked);
+    let batch = (0..250).map(|number| Start { sides: tells(&["a"]), ..thread(number) });
+    bed.store.write(me, &starts(batch)).await.unwrap();
+    begin(&bed, me, "u", &["b", "c"]).await;
+    let found = claim(&bed, me, 1, &[("b", 9)]).await;
+    bed.store.release_notice(1, &found[0], HOUR, true).await.unwrap();
+    let of = ["a", "b", "none"].map(str::to_owned);
+    let counts = bed.store.notice_counts_of(&of).await.unwrap();
+    let shown: Vec<_> =
+        counts.iter().map(|one| (&*one.subscription, one.pending, one.failing)).collect();
+    assert_eq!(shown, [("a", NOTICES_COUNTED, 0), ("b", 1, 1)]);
+    let all = bed.store.notice_counts().await.unwrap();
+    assert_eq!((all[0].pending, all[0].since, &all[1]), (250, counts[0].since, &counts[1]));
+    assert_eq!(bed.store.notice_counts_of(&[]).await, Ok(vec![]));
 }
