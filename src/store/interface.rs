@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     Audits, Definitions, Hints, Inbox, Interventions, Journal, Leases, Notices, Presence,
-    Recoveries, Result, Retention, Snapshots, Tallies, Threads,
+    Recoveries, Result, Retention, Snapshots, Suspects, Tallies, Threads,
 };
 
 /// The properties of a store, for health and logs.
@@ -39,6 +39,7 @@ pub trait Store:
     + Definitions
     + Snapshots
     + Recoveries
+    + Suspects
     + Interventions
     + Tallies
     + Presence

@@ -32,6 +32,7 @@ mod rows;
 mod side;
 mod snapshot;
 mod sqlite;
+mod suspects;
 mod tallies;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -65,6 +66,7 @@ pub use recovery::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, RecoveryRes
 pub use side::Side;
 pub use snapshot::{SNAPSHOTS_KEPT, Snapshot, SnapshotKind, Snapshots};
 pub use sqlite::{FileHold, SqliteArchive, SqliteStore};
+pub use suspects::{Death, SuspectRow, Suspects};
 pub use tallies::Tallies;
 pub use thread::{Retention, ThreadFilter, ThreadRow, Threads};
 pub use write::{

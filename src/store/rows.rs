@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 use crate::model::{Json, ThreadId, Timestamp, hex};
 
 use super::limits::MAX_INDEXED_TEXT;
-use super::{Claimed, Disposition, Loss, Message, Result, StoreError, Summary, ThreadRow};
+use super::{
+    Claimed, Death, Disposition, Loss, Message, Result, StoreError, Summary, SuspectRow, ThreadRow,
+};
 
 /// The columns of [`RawThread`].
 pub(super) const THREAD_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
@@ -97,6 +99,39 @@ impl RawClaim {
             lost: self.lost.as_deref().and_then(Loss::parse),
             driven: self.driven,
         })
+    }
+}
+
+/// A row of `suspects`.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct RawSuspect {
+    thread_id: String,
+    lost_with: i64,
+    exposed_to: i64,
+    body: Vec<u8>,
+}
+
+impl RawSuspect {
+    pub(super) fn decode(self) -> Result<SuspectRow> {
+        Ok(SuspectRow {
+            thread_id: thread_id(&self.thread_id)?,
+            lost_with: self.lost_with,
+            exposed_to: self.exposed_to,
+            body: json(self.body)?,
+        })
+    }
+}
+
+/// A row of `replicas`, as far as a death shows it.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct RawDeath {
+    incarnation: i64,
+    seen_at: i64,
+}
+
+impl RawDeath {
+    pub(super) fn decode(self) -> Death {
+        Death { incarnation: self.incarnation, seen_at: Timestamp::from_millis(self.seen_at) }
     }
 }
 

@@ -53,6 +53,13 @@ macro_rules! delegate {
         workflow(name: &str, version: Option<u32>) -> Option<WorkflowRow>;
         workflows(namespace: &Namespace, after: Option<&str>, limit: usize) -> Vec<WorkflowRow>;
     } } };
+    (@Suspects $wrapper:ty, $via:ident) => { delegate! { $wrapper, $via, Suspects {
+        suspects(threads: &[ThreadId]) -> Vec<SuspectRow>;
+        suspects_of(incarnation: Incarnation) -> Vec<SuspectRow>;
+        keep_suspects(rows: &[SuspectRow]) -> ();
+        forget_suspects(threads: &[ThreadId]) -> ();
+        deaths(since: Timestamp) -> Vec<Death>;
+    } } };
     (@Interventions $wrapper:ty, $via:ident) => { delegate! { $wrapper, $via, Interventions {
         intervention(id: &str) -> Option<InterventionRow>;
         interventions(filter: &InterventionFilter, limit: usize) -> Vec<InterventionRow>;

@@ -56,7 +56,7 @@ async fn migrations_have_the_same_numbers_and_names_on_both_databases() {
     let sqlite = SqliteStore::migration_status(&folder.path().join("a.db")).await.unwrap();
     let postgres = PostgresStore::migration_status(&database.settings()).await.unwrap();
     assert_eq!(sqlite, postgres);
-    assert!(sqlite.iter().map(|step| step.version).eq(1..=5));
+    assert!(sqlite.iter().map(|step| step.version).eq(1..=6));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,12 +16,12 @@ use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use crate::store::testing::delegate;
 use crate::store::{
-    Advanced, AuditFilter, AuditRow, Audits, Claimed, Definitions, Hints, Inbox,
+    Advanced, AuditFilter, AuditRow, Audits, Claimed, Death, Definitions, Hints, Inbox,
     InterventionCounts, InterventionFilter, InterventionRow, Interventions, Journal, Leases,
     MemoryStore, Message, Notice, NoticeCount, Notices, NotificationRow, Ownership, Posted,
     Presence, Records, Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot,
-    Snapshots, Store, StoreError, StoreInfo, Tallies, ThreadFilter, ThreadRow, Threads, Wanted,
-    WorkflowRow, Write, WriteOutcome,
+    Snapshots, Store, StoreError, StoreInfo, SuspectRow, Suspects, Tallies, ThreadFilter,
+    ThreadRow, Threads, Wanted, WorkflowRow, Write, WriteOutcome,
 };
 
 /// A memory store that is watched.
@@ -42,7 +42,8 @@ pub(super) struct Watched {
 
 delegate! {
     Watched, pass:
-    Threads, Retention, Leases, Inbox, Definitions, Interventions, Tallies, Audits, Notices
+    Threads, Retention, Leases, Inbox, Definitions, Suspects, Interventions, Tallies, Audits,
+    Notices
 }
 
 impl Presence for Watched {}

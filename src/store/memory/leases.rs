@@ -16,6 +16,7 @@ impl Leases for MemoryStore {
         let (mut state, now) = (self.state(), self.clock.monotonic());
         let me = state.leases.last_key_value().map_or(1, |(newest, _)| newest + 1);
         state.leases.insert(me, now + ttl);
+        state.seen.insert(me, self.clock.now());
         state.names.insert(me, name.to_owned());
         Ok(me)
     }
@@ -25,6 +26,7 @@ impl Leases for MemoryStore {
         match state.leases.get_mut(&me) {
             Some(until) if *until > now => {
                 *until = now + ttl;
+                state.seen.insert(me, self.clock.now());
                 Ok(true)
             }
             _ => Ok(false),
@@ -36,6 +38,7 @@ impl Leases for MemoryStore {
         if let Some(until) = state.leases.get_mut(&me) {
             *until = Duration::ZERO;
         }
+        state.seen.remove(&me);
         for id in state.owned.get(&me).cloned().unwrap_or_default() {
             state.place(&id, 0, Some(now));
         }

@@ -17,6 +17,7 @@ mod sides;
 mod snapshots;
 mod state;
 mod store;
+mod suspects;
 mod tallies;
 mod threads;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::{
-    AuditRow, InterventionRow, Message, NotificationRow, Recovery, Snapshot, ThreadRow, WorkflowRow,
+    AuditRow, InterventionRow, Message, NotificationRow, Recovery, Snapshot, SuspectRow, ThreadRow,
+    WorkflowRow,
 };
 
 /// Everything there is.
@@ -19,6 +20,9 @@ pub(super) struct State {
     pub(super) owned: BTreeMap<Incarnation, BTreeSet<ThreadId>>,
     /// The end of each incarnation's lease, on the monotonic clock.
     pub(super) leases: BTreeMap<Incarnation, Duration>,
+    /// The last sign of life of each incarnation that was not retired.
+    pub(super) seen: BTreeMap<Incarnation, Timestamp>,
+    pub(super) suspects: BTreeMap<ThreadId, SuspectRow>,
     /// The replica's name of each incarnation.
     pub(super) names: BTreeMap<Incarnation, String>,
     pub(super) keys: BTreeMap<String, Key>,
@@ -108,6 +112,7 @@ impl State {
     pub(super) fn remove(&mut self, id: &ThreadId) {
         let Some(thread) = self.threads.remove(id) else { return };
         self.cursors.retain(|(of, _), _| of != id);
+        self.suspects.remove(id);
         unindex(&mut self.ready, &mut self.owned, &thread.row);
         if let Some(key) = thread.idempotency_key
             && self.keys.get(&key).is_some_and(|entry| entry.thread_id == *id)

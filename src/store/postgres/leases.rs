@@ -17,13 +17,14 @@ const REGISTER: &str = "
 WITH pruned AS (
     DELETE FROM @replicas r WHERE r.lease_until < clock_timestamp() - interval '1 day'
     AND NOT EXISTS (SELECT FROM @threads t WHERE t.owner = r.incarnation AND t.owner <> 0))
-INSERT INTO @replicas (incarnation, name, lease_until)
-VALUES (nextval('@incarnations'), $1, clock_timestamp() + $2 * interval '1 millisecond')
+INSERT INTO @replicas (incarnation, name, lease_until, seen_at)
+VALUES (nextval('@incarnations'), $1, clock_timestamp() + $2 * interval '1 millisecond', @now_ms())
 RETURNING incarnation";
 
 /// An expired lease is never renewed: whoever takes over relies on that.
 const RENEW: &str = "
-UPDATE @replicas SET lease_until = clock_timestamp() + $2 * interval '1 millisecond'
+UPDATE @replicas SET lease_until = clock_timestamp() + $2 * interval '1 millisecond',
+    seen_at = @now_ms()
 WHERE incarnation = $1 AND lease_until > clock_timestamp()";
 
 /// Keeps the row, like that of a lost replica: a claim or start that commits just after this would
@@ -31,7 +32,7 @@ WHERE incarnation = $1 AND lease_until > clock_timestamp()";
 const RETIRE: &str = "
 WITH gone AS (
     UPDATE @replicas SET lease_until = least(lease_until, clock_timestamp()),
-        lost = coalesce(lost, 'retired')
+        lost = coalesce(lost, 'retired'), seen_at = 0
     WHERE incarnation = $1),
 mine AS MATERIALIZED (
     SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0

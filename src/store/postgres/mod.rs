@@ -33,6 +33,7 @@ mod starts;
 mod statement;
 mod steps;
 mod store;
+mod suspects;
 mod sweep;
 mod tallies;
 mod threads;

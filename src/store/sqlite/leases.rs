@@ -15,6 +15,9 @@ use super::SqliteStore;
 use super::fault::{Fault, answer};
 use super::rows::{MAX_ROWS, room, with_list};
 
+/// The time for which a replica that owns no thread is remembered: deaths are counted by it.
+const KEPT: Duration = Duration::from_hours(1);
+
 const ALIVE: &str =
     "SELECT EXISTS (SELECT 1 FROM replicas WHERE incarnation = ? AND lease_until > ?)";
 
@@ -48,20 +51,22 @@ impl Leases for SqliteStore {
     async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation> {
         let (name, until) =
             (name.to_owned(), signed_millis(self.clock.monotonic().saturating_add(ttl)));
+        let now = self.clock.now();
         let work = self.write(move |connection| {
             async move {
                 sqlx::query("UPDATE replicas SET lease_until = -1 WHERE lease_until <> -1")
                     .execute(&mut *connection)
                     .await?;
                 sqlx::query(
-                    "DELETE FROM replicas WHERE NOT EXISTS
+                    "DELETE FROM replicas WHERE seen_at < ? AND NOT EXISTS
                      (SELECT 1 FROM threads WHERE owner = incarnation AND owner <> 0)",
                 )
+                .bind(now.millis() - signed_millis(KEPT))
                 .execute(&mut *connection)
                 .await?;
-                let insert = "INSERT INTO replicas (name, lease_until) VALUES (?, ?)
+                let insert = "INSERT INTO replicas (name, lease_until, seen_at) VALUES (?, ?, ?)
                               RETURNING incarnation";
-                let query = sqlx::query_scalar(insert).bind(name).bind(until);
+                let query = sqlx::query_scalar(insert).bind(name).bind(until).bind(now.millis());
                 Ok(query.fetch_one(connection).await?)
             }
             .boxed()
@@ -74,20 +79,23 @@ impl Leases for SqliteStore {
 
     async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool> {
         let now = self.clock.monotonic();
-        let renew = "UPDATE replicas SET lease_until = ?
+        let renew = "UPDATE replicas SET lease_until = ?, seen_at = ?
                      WHERE incarnation = ? AND lease_until > ?";
-        let query = sqlx::query(renew).bind(signed_millis(now.saturating_add(ttl))).bind(me);
-        Ok(self.execute(query.bind(signed_millis(now))).await? == 1)
+        let query = sqlx::query(renew).bind(signed_millis(now.saturating_add(ttl)));
+        let query = query.bind(self.clock.now().millis()).bind(me).bind(signed_millis(now));
+        Ok(self.execute(query).await? == 1)
     }
 
     async fn retire(&self, me: Incarnation) -> Result<()> {
         let now = self.clock.now().millis();
         self.write(move |connection| {
             async move {
-                sqlx::query("UPDATE replicas SET lease_until = -1 WHERE incarnation = ?")
-                    .bind(me)
-                    .execute(&mut *connection)
-                    .await?;
+                sqlx::query(
+                    "UPDATE replicas SET lease_until = -1, seen_at = 0 WHERE incarnation = ?",
+                )
+                .bind(me)
+                .execute(&mut *connection)
+                .await?;
                 sqlx::query(
                     "UPDATE threads SET owner = 0, wake_at = ? WHERE owner = ? AND owner <> 0",
                 )

@@ -33,6 +33,7 @@ mod sides;
 mod snapshots;
 mod starts;
 mod store;
+mod suspects;
 mod tallies;
 mod threads;
 mod writer;

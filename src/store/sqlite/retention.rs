@@ -21,13 +21,14 @@ const LABELS: &str = "DELETE FROM labels WHERE thread_id = ?1";
 const CURSORS: &str = "DELETE FROM notification_cursors WHERE thread_id = ?1";
 
 /// Deletes the rows of a thread; its own row goes last, as the first of these reads it.
-const FORGET: [&str; 9] = [
+const FORGET: [&str; 10] = [
     KEY,
     "DELETE FROM journal WHERE thread_id = ?1",
     LABELS,
     "DELETE FROM inbox WHERE thread_id = ?1",
     "DELETE FROM snapshots WHERE thread_id = ?1",
     "DELETE FROM recoveries WHERE thread_id = ?1",
+    "DELETE FROM suspects WHERE thread_id = ?1",
     "DELETE FROM interventions WHERE thread_id = ?1",
     CURSORS,
     "DELETE FROM threads WHERE thread_id = ?1",

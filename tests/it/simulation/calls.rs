@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rethread::model::{Clock, Epoch, Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 use rethread::store::{
-    Advanced, AuditFilter, AuditRow, Audits, Claimed, Definitions, Hint, Hints, Inbox,
+    Advanced, AuditFilter, AuditRow, Audits, Claimed, Death, Definitions, Hint, Hints, Inbox,
     InterventionCounts, InterventionFilter, InterventionRow, Interventions, Journal, Leases,
     Message, Notice, NoticeCount, Notices, NotificationRow, Ownership, Posted, Presence, Received,
     Records, Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot, Snapshots,
-    Store, StoreError, StoreInfo, Tallies, ThreadFilter, ThreadRow, Threads, Wanted, WorkflowRow,
-    Write, WriteOutcome,
+    Store, StoreError, StoreInfo, SuspectRow, Suspects, Tallies, ThreadFilter, ThreadRow, Threads,
+    Wanted, WorkflowRow, Write, WriteOutcome,
 };
 
 use crate::support::delegate::delegate;
@@ -20,7 +20,7 @@ use super::hints::Listened;
 use super::weather::Mishap;
 
 // These need no more than a mishap.
-delegate! { FaultyStore, call: Threads, Retention, Inbox, Definitions, Interventions, Tallies }
+delegate! { FaultyStore, call: Threads, Retention, Inbox, Definitions, Suspects, Interventions, Tallies }
 
 // A simulation has no subscriptions, and nothing in it reads the audit list.
 delegate! { FaultyStore, pass: Audits, Notices }

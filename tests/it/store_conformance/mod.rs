@@ -10,6 +10,7 @@ mod lists;
 mod mail;
 mod namespaces;
 mod notices;
+mod suspects;
 mod writes;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ use lists::*;
 use mail::*;
 use namespaces::*;
 use notices::*;
+use suspects::*;
 use writes::*;
 
 const WRITTEN: WriteOutcome = WriteOutcome::Written { mail: 0 };
@@ -110,6 +112,9 @@ conformance!(
     recoveries_come_back_newest_first,
     recoveries_are_counted_by_cause_and_result,
     recoveries_that_begin_at_once_are_kept_once,
+    suspects_are_kept_once_and_found_by_thread_and_incarnation,
+    a_suspect_goes_with_its_thread,
+    deaths_are_those_of_replicas_that_were_not_retired,
     interventions_are_indexed_with_their_append,
     interventions_are_listed_newest_first_by_filter_and_page,
     a_fenced_write_opens_no_intervention,

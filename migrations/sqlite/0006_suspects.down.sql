@@ -1,0 +1,2 @@
+ALTER TABLE replicas DROP COLUMN seen_at;
+DROP TABLE suspects;
