@@ -27,6 +27,8 @@ pub struct Facts {
     pub wake_at: Option<Timestamp>,
     /// The number of times it was taken from a lost replica since it last got on.
     pub claims: u32,
+    /// The replicas that were lost with it, if it waits for its turn on the answering one for that.
+    pub waits: Option<u32>,
     /// The number of replicas whose lease holds.
     pub replicas: u32,
     /// The number of threads that are claimed before it.

@@ -95,6 +95,22 @@ fn driver(facts: &Facts) -> Option<Cause> {
 
 fn taking_up(facts: &Facts) -> Cause {
     let name = &facts.replica.name;
+    if let Some(losses) = facts.waits {
+        let lost = match losses {
+            1 => "One replica was lost while it was at work".to_owned(),
+            more => format!("{more} replicas were lost while it was at work"),
+        };
+        return Cause::new(
+            CauseKind::TakingUp,
+            format!(
+                "{lost}, so it may be what ends them: replica {name} starts it apart from others, \
+                 within half a minute."
+            ),
+            "its turn; a resume starts it at once",
+        )
+        .by_itself(None)
+        .detail(json!({ "replica": name, "losses": losses }));
+    }
     Cause::new(
         CauseKind::TakingUp,
         format!("Replica {name} has claimed it and is about to take it up."),

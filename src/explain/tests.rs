@@ -42,6 +42,7 @@ pub(super) fn facts(stage: &Stage) -> Facts {
         hands: Hands::Here,
         wake_at: None,
         claims: 0,
+        waits: None,
         replicas: 1,
         ahead: 0,
         mail: Vec::new(),
@@ -389,7 +390,11 @@ fn whose_hands_it_is_in_comes_before_what_its_steps_wait_for() {
     let letter = PendingMessage { asks: "abort", by: "ann".to_owned() };
     let mail = first(&Facts { mail: vec![letter], ..here.clone() });
     assert_eq!(mail.sentence, "In its inbox, not taken yet: abort by ann.");
-    assert_eq!(first(&Facts { hands: Hands::TakenUpHere, ..here }).kind, CauseKind::TakingUp);
+    let taken = Facts { hands: Hands::TakenUpHere, ..here };
+    let suspect = first(&Facts { waits: Some(3), ..taken.clone() });
+    assert_eq!(suspect.kind, CauseKind::TakingUp);
+    assert!(suspect.sentence.contains("3 replicas were lost"), "{suspect:?}");
+    assert_eq!(first(&taken).kind, CauseKind::TakingUp);
 }
 
 #[test]

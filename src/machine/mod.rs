@@ -73,7 +73,7 @@ pub(crate) mod tests;
 
 pub use choices::POLICY;
 pub use command::{AttemptId, Command, DecisionContext, Effect, Report, Takeover};
-pub use decide::{Fork, ForkRejection, decide, fork, start};
+pub use decide::{Fork, ForkRejection, decide, fork, pause_unread, start};
 pub use decision::Decided;
 pub use fallback::too_much;
 pub use rejection::Rejection;

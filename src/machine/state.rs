@@ -337,7 +337,7 @@ impl ThreadState {
     /// Returns the id of an intervention that the next event opens: unique, as thread and number
     /// are.
     pub(super) fn next_intervention(&self) -> String {
-        format!("{}~{}", self.thread_id, self.last_seq + 1)
+        intervention_id(&self.thread_id, self.last_seq)
     }
 
     /// Returns whether a step has used its attempts, so that the thread ends as soon as none is
@@ -458,4 +458,9 @@ impl Scope for ThreadState {
     fn secret(&self, _name: &str) -> Option<&str> {
         None
     }
+}
+
+/// Returns the id of an intervention that is opened behind the head of a journal.
+pub(super) fn intervention_id(thread: &ThreadId, head: Seq) -> String {
+    format!("{thread}~{}", head + 1)
 }

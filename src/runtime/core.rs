@@ -16,7 +16,7 @@ use crate::observe::{Memory, Metrics, Pool};
 use crate::runtime::calls::audit_book::AuditBook;
 use crate::runtime::calls::estimate::Estimates;
 use crate::runtime::calls::tallied::Tallied;
-use crate::runtime::claim::suspects::Suspects;
+use crate::runtime::claim::bench::Bench;
 use crate::runtime::drive::admission::filter_places;
 use crate::runtime::drive::aside::Aside;
 use crate::runtime::drive::breakers::Breakers;
@@ -100,7 +100,7 @@ pub(super) struct Core {
     /// or a thread could not be released.
     pub(super) doubt: AtomicBool,
     /// Threads that were lost with their replicas and have not made progress since.
-    pub(super) suspects: Arc<Suspects>,
+    pub(super) bench: Arc<Bench>,
     /// Audit entries on their way to the store.
     pub(super) audit: AuditBook,
     /// The subscriptions to events.
@@ -155,7 +155,6 @@ impl Core {
             Arc::clone(&parts.entropy),
             Arc::clone(&parts.metrics),
         );
-        let suspects = Arc::new(Suspects::new(parts.settings.max_recoveries));
         let plans = PlanCache::within(&parts.memory);
         let affordable = parts.memory.share(Pool::Attempts) / ATTEMPT_BYTES;
         let weights = Weights::new(&parts.memory);
@@ -184,7 +183,7 @@ impl Core {
             authority: made.authority,
             driven: Arc::new(driven),
             doubt: AtomicBool::new(false),
-            suspects,
+            bench: Arc::default(),
             audit: AuditBook::default(),
             notices,
             tallied: Tallied::default(),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::calls::{audit, stats};
-use super::claim::{dispatcher, stale};
+use super::claim::{dispatcher, stale, trials};
 use super::feed::hints;
 use super::lease::{peers, watchdog};
 use super::notices;
@@ -81,6 +81,7 @@ impl Runtime {
         keep_running(&core, "the audit list", audit::run(Arc::clone(&core)));
         keep_running(&core, "retention", retention::run(Arc::clone(&core)));
         keep_running(&core, "sending notifications", notices::run(Arc::clone(&core)));
+        keep_running(&core, "the look at suspects", trials::run(Arc::clone(&core)));
         keep_running(&core, "the look for stale threads", stale::run(Arc::clone(&core)));
         Ok(Self { core })
     }

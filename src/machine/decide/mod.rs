@@ -16,6 +16,7 @@ mod signal;
 mod skip;
 
 pub use fork::{Fork, ForkRejection, fork};
+pub use recover::pause_unread;
 
 use std::sync::Arc;
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::super::choices::{ABORT, POLICY, RESUME};
 use super::super::decision::Decision;
 use super::super::ready::advance;
+use super::super::state::intervention_id;
 use super::super::{Rejection, Takeover};
 use crate::model::{
-    EventBody, InterventionKind, InterventionOpened, StepId, ThreadStatus, WorkflowPaused,
-    WorkflowRecovered,
+    EventBody, InterventionKind, InterventionOpened, Seq, StepId, ThreadId, ThreadStatus,
+    WorkflowPaused, WorkflowRecovered,
 };
 
 /// Takes a thread over and goes on. Attempts that were under way are lost: the same append starts
@@ -89,6 +90,16 @@ pub(super) fn condemn(
     Ok(())
 }
 
+/// Returns the events that pause a thread and ask a person, without a look at the thread: its id and
+/// the head of its journal are all that is known of it.
+pub fn pause_unread(
+    thread: &ThreadId,
+    head: Seq,
+    reason: String,
+) -> (WorkflowPaused, InterventionOpened) {
+    (paused(reason.clone()), opened(intervention_id(thread, head + 1), Vec::new(), reason))
+}
+
 fn listed(steps: &[StepId]) -> String {
     if steps.is_empty() {
         return "none".to_owned();
@@ -98,11 +109,20 @@ fn listed(steps: &[StepId]) -> String {
 
 /// Pauses the thread and asks a person.
 fn pause_for_person(decision: &mut Decision<'_>, suspects: Vec<StepId>, reason: String) {
-    let (by, why) = (POLICY.to_owned(), Some(reason.clone()));
-    let paused = WorkflowPaused { by, reason: why, aborts_at: None, compensate: false };
-    decision.emit(EventBody::WorkflowPaused(paused));
+    decision.emit(EventBody::WorkflowPaused(paused(reason.clone())));
     let id = decision.state.next_intervention();
-    decision.emit(EventBody::InterventionOpened(InterventionOpened {
+    let escalates_at = decision.escalates_at();
+    let opened = InterventionOpened { escalates_at, ..opened(id, suspects, reason) };
+    decision.emit(EventBody::InterventionOpened(opened));
+}
+
+fn paused(reason: String) -> WorkflowPaused {
+    let by = POLICY.to_owned();
+    WorkflowPaused { by, reason: Some(reason), aborts_at: None, compensate: false }
+}
+
+fn opened(id: String, suspects: Vec<StepId>, reason: String) -> InterventionOpened {
+    InterventionOpened {
         id,
         kind: InterventionKind::Poison,
         steps: suspects,
@@ -111,10 +131,10 @@ fn pause_for_person(decision: &mut Decision<'_>, suspects: Vec<StepId>, reason: 
         digest: None,
         expires_at: None,
         on_timeout: None,
-        escalates_at: decision.escalates_at(),
+        escalates_at: None,
         approvers: Vec::new(),
         not_by: None,
-    }));
+    }
 }
 
 fn take_over(decision: &mut Decision<'_>, takeover: Takeover, steps: Vec<StepId>) {

@@ -104,6 +104,7 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
         hands: hands(core, found, now),
         wake_at: row.wake_at,
         claims: row.claims,
+        waits: core.bench.waits(&row.thread_id),
         replicas: ownership.replicas,
         ahead: ownership.ahead,
         mail: letters(core, found).await?,

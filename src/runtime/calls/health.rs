@@ -66,6 +66,7 @@ pub(in crate::runtime) async fn report(core: &Core, namespace: &Namespace) -> He
     checks.insert("circuits".to_owned(), circuits_check(&circuits));
     checks.insert("notifications".to_owned(), notifications_check(core));
     checks.insert("attempts".to_owned(), attempts_check(core));
+    checks.insert("suspects".to_owned(), suspects_check(core));
     let status = checks.values().map(|check| check.status).max();
     let uptime = core.parts.clock.monotonic().saturating_sub(core.started_at);
     HealthReport {
@@ -218,6 +219,29 @@ fn attempts_check(core: &Core) -> HealthCheck {
         recommendation: (!well).then(|| {
             "GET /monitor?stuck=true names their threads: retry or skip the step, give it a \
              timeout, or set RETHREAD_STALE_ACTION=retry"
+                .to_owned()
+        }),
+    }
+}
+
+fn suspects_check(core: &Core) -> HealthCheck {
+    let waiting = core.bench.waiting();
+    let well = waiting == 0;
+    HealthCheck {
+        status: if well { HealthStatus::Healthy } else { HealthStatus::Critical },
+        value: json!({ "waiting": waiting }),
+        detail: if well {
+            "no thread waits because replicas were lost with it".to_owned()
+        } else {
+            format!(
+                "replicas were lost again and again: {waiting} threads that were at work then are \
+                 started a few at a time, each within half a minute"
+            )
+        },
+        consecutive_failures: u32::from(!well),
+        recommendation: (!well).then(|| {
+            "look at why servers ended (their logs, memory, the database): a thread that ends them is \
+             paused and in GET /interventions; POST /threads/{threadId}/resume starts one at once"
                 .to_owned()
         }),
     }

@@ -9,7 +9,7 @@ use super::patience::listed;
 use super::query::{read_cursor, write_cursor};
 use crate::contract::{Intervention, InterventionQuery, InterventionStatus, Page};
 use crate::machine::{self, ThreadState};
-use crate::model::{Event, EventBody, Json, Namespace};
+use crate::model::{Event, EventBody, InterventionOpened, Json, Namespace, ThreadId, Timestamp};
 use crate::runtime::core::Core;
 use crate::runtime::types::RuntimeError;
 use crate::store::{InterventionFilter, InterventionRow};
@@ -49,20 +49,32 @@ pub(in crate::runtime) fn rows(state: &ThreadState, events: &[Event]) -> Vec<Int
     });
     let touched: BTreeSet<&str> = touched.collect();
     let all = state.interventions.iter();
-    all.filter(|one| touched.contains(one.opened.id.as_str())).map(|one| row(state, one)).collect()
+    all.filter(|one| touched.contains(one.opened.id.as_str()))
+        .map(|one| row((&state.thread_id, &state.workflow.name), one))
+        .collect()
 }
 
 /// Returns the index's rows of all interventions of a thread.
 pub(in crate::runtime) fn all(state: &ThreadState) -> impl Iterator<Item = InterventionRow> {
-    state.interventions.iter().map(|one| row(state, one))
+    state.interventions.iter().map(|one| row((&state.thread_id, &state.workflow.name), one))
 }
 
-fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
+/// Returns the index's row of an intervention that is opened without the thread's state.
+pub(in crate::runtime) fn opened(
+    (thread, workflow): (&ThreadId, &str),
+    opened: &InterventionOpened,
+    at: Timestamp,
+) -> InterventionRow {
+    let one = machine::Intervention { opened: opened.clone(), at, escalated: None, resolved: None };
+    row((thread, workflow), &one)
+}
+
+fn row((thread, workflow): (&ThreadId, &str), one: &machine::Intervention) -> InterventionRow {
     let resolved = one.resolved.as_ref();
     let shown = Intervention {
         id: one.opened.id.clone(),
-        thread_id: state.thread_id.clone(),
-        workflow: state.workflow.name.clone(),
+        thread_id: thread.clone(),
+        workflow: workflow.to_owned(),
         kind: one.opened.kind,
         status: if resolved.is_some() {
             InterventionStatus::Resolved
@@ -86,7 +98,7 @@ fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
         not_by: one.opened.not_by.clone(),
     };
     InterventionRow {
-        id: state.thread_id.namespace().key(&shown.id).into_owned(),
+        id: thread.namespace().key(&shown.id).into_owned(),
         thread_id: shown.thread_id.clone(),
         opened_at: shown.opened_at,
         resolved_at: shown.resolved_at,

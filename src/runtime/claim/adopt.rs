@@ -5,14 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::{CancellationToken, DropGuard};
-
+use super::bench::Seat;
 use super::recoveries::{self, Unfinished};
 use super::recovering::Recovering;
-use super::suspects::Probation;
-use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy};
+use super::trials::{Admitted, Case, admit};
+use super::unread;
+use super::verdict::{Evidence, judge};
 use crate::machine::{Command, Takeover, ThreadState};
-use crate::model::{Backoff, RecoveryCause};
+use crate::model::RecoveryCause;
 use crate::observe::Overloaded;
 use crate::runtime::core::Core;
 use crate::runtime::drive::driver::Driver;
@@ -27,30 +27,26 @@ use crate::store::Claimed;
 
 /// The interval of checks whether a thread's earlier driver here is gone.
 const EARLIER_DRIVER_CHECK: Duration = Duration::from_millis(5);
-/// The delay of a thread that finds no room: the suspects before it need about that long to make
-/// progress, and thousands of such threads must not keep the store busy with claims.
+/// The delay of a thread that finds no room: thousands of such threads must not keep the store busy
+/// with claims.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
-/// The first and the longest delay of a thread that seems to kill each replica that loads it; the
-/// delay doubles with each loss. A thread that was only claimed by several replicas that died goes
-/// on soon. One that does kill does little harm, and a newer server with the fault fixed takes it
-/// up within the hour.
-const LEFT_ALONE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
-/// The longest time that a suspect keeps its place: a thread that kills its process usually does so
-/// within seconds of its start, and steps that take hours must not hold up the other suspects.
-const PROBATION: Duration = Duration::from_secs(30);
 
 /// Everything needed to adopt a thread.
 pub(in crate::runtime) struct Adoption {
     pub(in crate::runtime) core: Arc<Core>,
     pub(in crate::runtime) authority: Arc<Authority>,
     pub(in crate::runtime) claimed: Claimed,
+    /// The judgement of a thread that was lost before.
+    pub(in crate::runtime) case: Option<Case>,
     pub(in crate::runtime) pending: Pending,
 }
 
 /// The way to drive a thread.
 enum Order {
-    /// As its losses require, with its place among the suspects.
-    Judged(Remedy, Option<Probation>),
+    /// Driven, with its seat if it is a suspect.
+    Driven(Option<Seat>),
+    /// Paused: this many replicas were lost with it, and it is no coincidence.
+    Paused(Seat, u32),
     /// Paused: a worker was stuck in it.
     Condemned(Stood),
 }
@@ -65,7 +61,7 @@ impl Adoption {
     }
 
     /// Loads a claimed thread and drives it.
-    pub(in crate::runtime) async fn run(self) {
+    pub(in crate::runtime) async fn run(mut self) {
         if self.claimed.mail > 0 {
             match self.stood().await {
                 None => return,
@@ -73,24 +69,14 @@ impl Adoption {
                 Some(None) => {}
             }
         }
-        let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
-        let limit = self.core.parts.settings.max_recoveries;
-        let known = Losses { count: losses, rested, driven: self.claimed.driven };
-        let verdict = match remedy(known, limit) {
-            // A replica could load it.
-            Remedy::LeaveAlone if recoveries::got_somewhere(&self.core, &self.claimed).await => {
-                Remedy::Quarantine
-            }
-            verdict
-            @ (Remedy::GoOn | Remedy::Isolate | Remedy::Quarantine | Remedy::LeaveAlone) => verdict,
-        };
-        let place = match verdict {
-            Remedy::GoOn | Remedy::Quarantine => None,
-            Remedy::Isolate => match self.core.suspects.enter(losses) {
-                Some(place) => Some(place),
-                None => return self.release_suspect().await,
+        let order = match self.case.take() {
+            None => Order::Driven(None),
+            Some(case) => match admit(&self.core, &self.authority, (&self.claimed, case)).await {
+                None => return,
+                Some(Admitted::Driven(seat)) => Order::Driven(Some(seat)),
+                Some(Admitted::Paused(seat, losses)) => Order::Paused(seat, losses),
+                Some(Admitted::Unread(losses)) => return self.pause_unread(losses).await,
             },
-            Remedy::LeaveAlone => return self.leave_alone().await,
         };
         let loaded = match self.load().await {
             Some(Ok(loaded)) => loaded,
@@ -99,24 +85,28 @@ impl Adoption {
             None => return,
         };
         let Some(unfinished) = self.unfinished(&loaded.state).await else { return };
-        if verdict != Remedy::Quarantine {
-            let recovering = self.recovering(loaded.state.has_running(), unfinished).await;
-            return self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
-        }
-        // Claims also count replicas that were lost before they drove the thread. Only its journal
-        // tells how many losses had an attempt of it under way.
-        let losses = self.blame(&loaded.state, unfinished.as_ref());
-        let (verdict, place) =
-            match remedy(Losses { count: losses, rested: true, driven: true }, limit) {
-                Remedy::GoOn => (Remedy::GoOn, None),
-                Remedy::Isolate => match self.core.suspects.enter(losses) {
-                    Some(place) => (Remedy::Isolate, Some(place)),
-                    None => return self.release_suspect().await,
-                },
-                Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
-            };
         let recovering = self.recovering(loaded.state.has_running(), unfinished).await;
-        self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
+        let recovering = match (&order, recovering) {
+            (Order::Paused(..), None) => Some(self.handed_over().await),
+            (_, recovering) => recovering,
+        };
+        self.drive(loaded, recovering, order).await;
+    }
+
+    /// Pauses a thread without loading it, which has ended several processes.
+    async fn pause_unread(&self, losses: u32) {
+        let reason = format!(
+            "{losses} replicas were lost while they loaded or drove this thread, the last one before \
+             it could pause it: it is paused without being loaded, and a resume loads it again"
+        );
+        unread::pause(&self.core, &self.authority, (&self.claimed, reason)).await;
+    }
+
+    /// Begins a recovery of a thread that nobody was lost with now.
+    async fn handed_over(&self) -> Recovering {
+        let recovering = Recovering::new(&self.core, &self.claimed, RecoveryCause::Handover);
+        recoveries::begin(&self.core, &[recovering.record(&self.core, &self.claimed)]).await;
+        recovering
     }
 
     /// Returns the record of a worker that was stuck in the thread, if there is one; `None` as for
@@ -145,11 +135,13 @@ impl Adoption {
     /// before the load is tried again.
     async fn condemn(self, stood: Stood) {
         let Self { core, authority, claimed, .. } = &self;
-        let thread = &claimed.thread_id;
-        let rested = stood.at.plus(LEFT_ALONE.1);
-        if stood.loading && core.parts.clock.now() < rested {
-            tracing::error!(%thread, "a worker stood while it was loaded: left alone");
-            return release(core, authority, (thread, claimed.epoch), rested).await;
+        if stood.loading {
+            let reason = format!(
+                "loading this thread kept a worker of its server from going on for {} s: it is paused \
+                 without being loaded, and a resume loads it again",
+                stood.time().as_secs()
+            );
+            return unread::pause(core, authority, (claimed, reason)).await;
         }
         let loaded = match self.load().await {
             Some(Ok(loaded)) => loaded,
@@ -226,7 +218,7 @@ impl Adoption {
         }
         let Loaded { state, strategy, tail, held: _held } = loaded;
         let under_way = state.has_running();
-        let Self { core, authority, claimed, pending } = self;
+        let Self { core, authority, claimed, pending, case: _ } = self;
         // The driver that released this thread may still be here.
         let mut driver = loop {
             let (core, authority) = (Arc::clone(&core), Arc::clone(&authority));
@@ -250,35 +242,25 @@ impl Adoption {
                 let takeover = takeover.map(|takeover| Takeover { previous_owner, ..takeover });
                 Command::Condemn { takeover, stood: stood.time() }
             }
-            (Order::Judged(..), None) => Command::Advance,
-            (Order::Judged(Remedy::Quarantine, _), Some(takeover)) => {
-                let losses = driver.state.interrupted.saturating_add(u32::from(under_way));
+            (Order::Paused(_, losses), Some(takeover)) => {
                 tracing::error!(thread = %claimed.thread_id, losses,
                     "lost with its replica again and again: paused, a person is asked");
-                Command::Quarantine { takeover, losses }
+                Command::Quarantine { takeover, losses: *losses }
             }
-            (Order::Judged(..), Some(takeover)) => Command::Recover(takeover),
+            (Order::Driven(_) | Order::Paused(..), None) => Command::Advance,
+            (Order::Driven(_), Some(takeover)) => Command::Recover(takeover),
         };
         driver.recovering = recovering.map(|recovering| recovering.rebuilt(strategy));
         // No attempt of it was under way when replicas were lost, so it cannot have killed them.
         let blameless = !under_way && driver.state.interrupted == 0;
         driver.cleared = claimed.previous_owner != 0 && blameless;
-        if let Order::Judged(_, Some(place)) = order {
-            driver.suspect = Some(on_probation(&core, place));
-        }
+        driver.suspect = match order {
+            Order::Driven(seat) => seat,
+            Order::Paused(seat, _) => Some(seat),
+            Order::Condemned(_) => None,
+        };
         let driver = driver.run(Vec::new(), Some(command));
         supervise(&core, (claimed.thread_id, Activity::Drive), driver).await;
-    }
-
-    /// Returns the number of losses that the thread may have caused: those with an attempt of it
-    /// under way. Its journal lacks the last loss, unless a driver has recorded it since and handed
-    /// the thread over in good order. The claims may be more: they include losses of replicas that
-    /// had not driven it.
-    fn blame(&self, state: &ThreadState, unfinished: Option<&Unfinished>) -> u32 {
-        let lost = state.has_running()
-            && (self.claimed.previous_owner != 0
-                || matches!(unfinished, Some(Unfinished::Begun(begun)) if begun.previous_owner != 0));
-        self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
     /// Returns the recovery that this adoption performs, if any.
@@ -310,29 +292,12 @@ impl Adoption {
         Some(recovering)
     }
 
-    /// Releases a suspect that finds no place now.
-    async fn release_suspect(&self) {
-        let Self { claimed, .. } = self;
-        tracing::debug!(thread = %claimed.thread_id, losses = claimed.claims, "a suspect waits");
-        self.release_for_later().await;
-    }
-
     /// Releases a thread that finds no room now.
     async fn release_for_later(&self) {
         let Self { core, authority, claimed, .. } = self;
         let pause = NO_ROOM_PAUSE.mul_f64(0.5 + core.parts.entropy.unit());
         let later = core.parts.clock.now().plus(pause);
         release(core, authority, (&claimed.thread_id, claimed.epoch), later).await;
-    }
-
-    /// Releases a thread that seems to kill its loaders.
-    async fn leave_alone(&self) {
-        let Self { core, authority, claimed, .. } = self;
-        let thread = &claimed.thread_id;
-        tracing::error!(%thread, losses = claimed.claims, "loading it seems to kill: left alone");
-        let times = claimed.claims.saturating_sub(core.parts.settings.max_recoveries);
-        let later = core.parts.clock.now().plus(left_alone(times));
-        release(core, authority, (thread, claimed.epoch), later).await;
     }
 
     /// Releases a thread that cannot be loaded, to be tried again later, perhaps by a newer server.
@@ -355,34 +320,5 @@ impl Adoption {
         tracing::error!(%thread, %error, again_in = ?pause, "cannot load the thread");
         let later = core.parts.clock.now().plus(pause);
         release(core, authority, (thread, claimed.epoch), later).await;
-    }
-}
-
-/// Returns the delay of a thread whose losses exceed the limit by `times`.
-fn left_alone(times: u32) -> Duration {
-    let doublings = times.saturating_sub(LOADS_AFTER_LIMIT + 1);
-    Backoff::new(LEFT_ALONE.0, LEFT_ALONE.1).after(doublings)
-}
-
-/// Keeps a suspect's place for the probation, or until the returned guard is dropped.
-fn on_probation(core: &Core, place: Probation) -> DropGuard {
-    let got_on = CancellationToken::new();
-    let guard = got_on.clone().drop_guard();
-    core.tasks.spawn(async move {
-        got_on.run_until_cancelled(tokio::time::sleep(PROBATION)).await;
-        drop(place);
-    });
-    guard
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thread_that_kills_whoever_loads_it_is_left_alone_ever_longer_up_to_a_bound() {
-        let minutes: Vec<u64> = (3..=10).map(|times| left_alone(times).as_secs() / 60).collect();
-        assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(left_alone(u32::MAX), LEFT_ALONE.1);
     }
 }

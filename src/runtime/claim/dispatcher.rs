@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::adopt::Adoption;
 use super::fairness::Fairness;
 use super::ramp::Ramp;
-use super::recoveries;
+use super::{recoveries, trials};
 use crate::runtime::core::Core;
 use crate::runtime::driven::Reserved;
 use crate::runtime::lease::authority::Authority;
@@ -76,7 +76,9 @@ async fn look(
         return Ok(false);
     }
     for thread in core.store().mail(authority.incarnation).await? {
-        core.driven.wake(&thread);
+        if !core.driven.wake(&thread) {
+            core.bench.wake(&thread);
+        }
     }
     if core.doubt.swap(false, Ordering::AcqRel) {
         adopt_forgotten(core, &authority).await?;
@@ -101,10 +103,12 @@ async fn look(
     if !(leaves_out && claimed.is_empty()) {
         ramp.claimed(limit, claimed.len());
     }
+    let mut cases = trials::judge_all(core, &authority, &claimed).await;
     for thread in claimed {
+        let case = cases.remove(&thread.thread_id);
         let pending = core.driven.begin_adoption(&thread.thread_id, Some(&mut reserved));
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
-        Adoption { core, authority, claimed: thread, pending }.spawn();
+        Adoption { core, authority, claimed: thread, case, pending }.spawn();
     }
     drop(reserved);
     // Those left out for a turn are waiting.
@@ -151,7 +155,10 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
                     if row.owner == authority.incarnation && row.epoch == thread.epoch =>
                 {
                     let core = Arc::clone(&core);
-                    Adoption { core, authority, claimed: thread, pending }.spawn();
+                    let one = std::slice::from_ref(&thread);
+                    let mut cases = trials::judge_all(&core, &authority, one).await;
+                    let case = cases.remove(&thread.thread_id);
+                    Adoption { core, authority, claimed: thread, case, pending }.spawn();
                 }
                 Ok(_) => {}
                 Err(_unavailable) => core.doubt.store(true, Ordering::Release),

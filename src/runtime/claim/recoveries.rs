@@ -2,9 +2,8 @@
 //! durable and checked. The dispatcher, adoptions, drivers and faces' lists call it.
 //!
 //! The records are for people and statistics, and no recovery needs them: a record that cannot be
-//! written is left out. Three things are taken from earlier records: how long to defer a thread
-//! that cannot be rebuilt, whether a journal has grown since, and the cause and lost replica with
-//! which a later try goes on.
+//! written is left out. Two things are taken from earlier records: how long to defer a thread that
+//! cannot be rebuilt, and the cause and lost replica with which a later try goes on.
 
 use std::time::Duration;
 
@@ -111,13 +110,6 @@ pub(in crate::runtime) async fn failure(
     let failed = newest.await?.filter(|newest| failed_at(newest, row.last_seq));
     let detail = failed.and_then(|failed| failed.end).map(|end| end.detail.unwrap_or_default());
     Ok(detail)
-}
-
-/// Returns whether a thread's journal has grown since its previous recovery began; `false` if the
-/// store fails.
-pub(in crate::runtime) async fn got_somewhere(core: &Core, claimed: &Claimed) -> bool {
-    let older = core.store().recoveries(&claimed.thread_id, Some(claimed.epoch), 1).await;
-    older.unwrap_or_default().iter().any(|older| older.from_seq < claimed.last_seq)
 }
 
 /// Records a failed recovery; returns how long to set the thread aside, longer each time.

@@ -57,7 +57,7 @@ impl Driver {
                 }
                 self.mail = mail > 0;
                 if progress {
-                    (self.suspect, self.cleared) = (None, false);
+                    self.get_on();
                 }
                 match disposition {
                     Disposition::Keep => AppendResult::Driving(commit.effects),
@@ -93,6 +93,14 @@ impl Driver {
                 super::release::release_for_a_moment(&self.core, &self.authority, mine).await;
                 AppendResult::Lost
             }
+        }
+    }
+
+    /// Clears the thread of its losses.
+    fn get_on(&mut self) {
+        self.cleared = false;
+        if let Some(seat) = self.suspect.take() {
+            seat.get_on();
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::admission::{ASK_AGAIN, Lack};
 use super::commit::Commit;
@@ -18,6 +18,7 @@ use crate::definition::Work;
 use crate::executor::Place;
 use crate::machine::{AttemptId, Command, Report, ThreadState, too_much};
 use crate::model::{Backoff, Category, Epoch, Failure, codes};
+use crate::runtime::claim::bench::Seat;
 use crate::runtime::claim::recovering::Recovering;
 use crate::runtime::core::Core;
 use crate::runtime::lease::authority::Authority;
@@ -63,8 +64,8 @@ pub(in crate::runtime) struct Driver {
     pub(in crate::runtime) mail: bool,
     /// The recovery that the first append makes durable.
     pub(in crate::runtime) recovering: Option<Recovering>,
-    /// The thread's place among the suspects, until it makes progress.
-    pub(in crate::runtime) suspect: Option<DropGuard>,
+    /// The thread's seat among the suspects, until it makes progress.
+    pub(in crate::runtime) suspect: Option<Seat>,
     /// Set if the thread cannot have killed its last replica; the next append says so.
     pub(in crate::runtime) cleared: bool,
     /// The part of the journal since the last snapshot.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use super::driver::Driver;
-use crate::machine::{Actor, Command, Rejection, Request};
+use crate::machine::{Actor, Command, Rejection, Request, Resume};
 use crate::model::{Json, Seq, StepId, ThreadStatus};
 use crate::runtime::lease::stood::Stood;
 use crate::store::Message;
@@ -122,11 +122,16 @@ async fn answer(
         Ok(request) => request,
         Err(rejection) => return Answer::Refused(rejection),
     };
+    let wakes = request == Request::Resume(Resume::default());
     match driver.core.decide(&mut driver.state, Command::Request(request, actor)).await {
         Ok(decided) => {
             driver.unfinished |= decided.unfinished;
             commit.add(decided);
             Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
+        }
+        // It was kept away, and the resume has started it.
+        Err(Rejection::WrongState(status)) if wakes && driver.suspect.is_some() => {
+            Answer::Done { status, last_seq: driver.state.last_seq }
         }
         Err(rejection) => Answer::Refused(rejection),
     }

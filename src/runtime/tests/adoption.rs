@@ -7,11 +7,14 @@ use serde_json::json;
 
 use super::history::{History, thread};
 use super::watched::{MAX_RECOVERIES, Watched};
+use crate::contract::ResumeRequest;
 use crate::machine::{Command, Takeover};
 use crate::model::{Incarnation, Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
+use crate::runtime::types::Control;
 use crate::store::{
-    Append, Claimed, Disposition, Inbox as _, Journal as _, Leases as _, Message, Recoveries as _,
-    Recovery, Start, ThreadRow, Threads as _, Write, WriteOutcome,
+    Append, Claimed, Disposition, Inbox as _, InterventionFilter, Interventions as _, Journal as _,
+    Leases as _, Message, Recoveries as _, Recovery, Start, SuspectRow, Suspects as _, ThreadRow,
+    Threads as _, Write, WriteOutcome,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -76,7 +79,15 @@ async fn handed_back_before_its_pause(store: &Watched) {
         end: None,
     };
     store.begin_recoveries(&[begun]).await.unwrap();
+    suspect(store, (lost, 0), r#"{"losses":6,"convicted":true}"#).await;
     store.retire(me).await.unwrap();
+}
+
+/// Writes what is known against the thread.
+async fn suspect(store: &Watched, (lost_with, exposed_to): (Incarnation, Incarnation), body: &str) {
+    let body = Json::parse(body).unwrap();
+    let row = SuspectRow { thread_id: thread("t"), lost_with, exposed_to, body };
+    store.keep_suspects(&[row]).await.unwrap();
 }
 
 async fn settled(store: &Watched) -> ThreadRow {
@@ -113,7 +124,7 @@ async fn mail_does_not_make_a_thread_that_cannot_be_loaded_spin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thread_that_may_kill_whoever_loads_it_is_tried_again_after_its_rest() {
+async fn replicas_that_were_lost_before_they_started_a_thread_say_nothing_of_it() {
     let store = Watched::new();
     let mut me = store.register("lost", MILLISECOND).await.unwrap();
     store.write(me, &[Write::Start(Box::new(running()))]).await.unwrap();
@@ -124,13 +135,42 @@ async fn a_thread_that_may_kill_whoever_loads_it_is_tried_again_after_its_rest()
     }
     tokio::time::sleep(MILLISECOND * 2).await;
     let _runtime = store.runtime(0).await;
-    tokio::time::sleep(Duration::from_mins(1)).await;
-    assert_eq!(row(&store).await.summary.recoveries, 0, "it is left alone");
-    tokio::time::sleep(Duration::from_hours(1)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let row = row(&store).await;
-    assert_eq!(row.summary.recoveries, 1, "it could be loaded: {row:?}");
-    let status = row.summary.status;
-    assert_ne!(status, ThreadStatus::Paused, "nothing of it ran when those replicas were lost");
+    assert_eq!(row.summary.recoveries, 1, "it is not kept away: {row:?}");
+    assert_ne!(row.summary.status, ThreadStatus::Paused, "nothing of it ran at those losses");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_kills_whoever_loads_it_is_paused_without_that_and_loaded_by_a_resume() {
+    let store = Watched::new();
+    let lost = store.register("lost", MILLISECOND).await.unwrap();
+    store.write(lost, &[Write::Start(Box::new(running()))]).await.unwrap();
+    let (me, claimed) = claim(&store).await;
+    let body = format!(
+        r#"{{"losses":6,"convicted":true,"exposed":{{"to":{me},"since":1,"alone":false}}}}"#
+    );
+    suspect(&store, (lost, me), &body).await;
+    assert_eq!(claimed.claims, 1);
+    // A second loss: of the first one nothing is known.
+    tokio::time::sleep(MILLISECOND * 2).await;
+    store.take_events_read();
+    let runtime = store.runtime(0).await;
+    let paused = settled(&store).await;
+    assert_eq!(paused.summary.status, ThreadStatus::Paused, "{paused:?}");
+    assert_eq!(store.take_events_read(), 0, "nothing of it was read");
+    let filter = InterventionFilter { open: Some(true), ..InterventionFilter::default() };
+    let open = store.interventions(&filter, 9).await.unwrap();
+    assert_eq!(open.len(), 1, "{open:?}");
+    tokio::time::sleep(Duration::from_hours(3)).await;
+    assert_eq!(store.take_events_read(), 0, "nor is it later");
+
+    let (handle, id) = (runtime.handle(), thread("t"));
+    let resumed = handle.resume(&id, ResumeRequest::default(), Control::default()).await;
+    assert_eq!(resumed.unwrap().status, ThreadStatus::Running);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(row(&store).await.summary.status, ThreadStatus::Completed);
+    assert_eq!(store.suspects(&[thread("t")]).await.unwrap(), [], "it has got on");
 }
 
 #[tokio::test(start_paused = true)]

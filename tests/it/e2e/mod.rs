@@ -12,6 +12,7 @@ mod checks;
 mod compression;
 mod connections;
 mod crash;
+mod crash_loops;
 mod crowd;
 mod crowded_attempts;
 mod crowded_lists;

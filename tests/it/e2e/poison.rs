@@ -13,6 +13,8 @@ on_stores!([sqlite, postgres] [
 
 /// Losses that are allowed: few, to be done soon.
 const LIMIT: usize = 2;
+/// The most servers until the culprit is paused: eight that it kills, and the one that pauses it.
+const MOST_LIVES: usize = 9;
 
 pub(super) fn launch(home: &Home) -> Launch<'_> {
     let launch = home.launch().set("RETHREAD_EXEC_ALLOW", "sh");
@@ -81,7 +83,10 @@ async fn a_thread_that_kills_its_server_is_paused_and_the_others_are_not(home: H
     feed(&client, &poison("/nowhere")).await;
 
     let (server, lives) = until_paused(&home, server, "poison").await;
-    assert_eq!(lives, LIMIT + 2, "lost as often as is allowed, and once more");
+    assert!(
+        (LIMIT + 2..=MOST_LIVES).contains(&lives),
+        "{lives} servers: more are lost than is allowed, and few"
+    );
     let client = server.client();
     let events = gapless(&client, "poison").await;
     let opened = events.iter().find(|event| event["type"] == "intervention_opened").unwrap();

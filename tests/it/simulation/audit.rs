@@ -13,6 +13,10 @@ use rethread::store::{Claimed, Records, Recovery, Snapshot, ThreadRow, Write, Wr
 use super::journal::{Journal, Rules, summary};
 use super::world::Kind;
 
+/// The deaths beyond the limit of losses that it may take to find what kills: it is tried alone three
+/// times at least, and whatever else goes wrong spoils some of these trials.
+const TRIALS: u32 = 40;
+
 /// All durable data of a world, and the violations found in them.
 #[derive(Debug)]
 pub(super) struct Audit {
@@ -112,6 +116,7 @@ impl Audit {
             }
             let known = self.threads.get_mut(id).map(|journal| {
                 journal.changes_hands(thread.previous_owner);
+                journal.claims = thread.claims;
                 let before = std::mem::replace(&mut journal.epoch, thread.epoch);
                 (before, journal.events.len())
             });
@@ -177,7 +182,11 @@ impl Audit {
             match journal.push(id, text, &self.rules) {
                 Err(fault) => faults.push(format!("{id}: {fault}: {text}")),
                 Ok(EventBody::WorkflowPaused(_)) => {
-                    paused = Some((std::mem::take(&mut journal.losses), journal.handovers));
+                    paused = Some((
+                        std::mem::take(&mut journal.losses),
+                        journal.handovers,
+                        journal.claims,
+                    ));
                 }
                 Ok(
                     EventBody::StepComplete(_)
@@ -191,17 +200,18 @@ impl Audit {
         }
         journal.driven_by = me;
         self.violations.extend(faults);
-        if let Some((losses, handovers)) = paused {
-            self.paused(id, &losses, handovers);
+        if let Some((losses, handovers, claims)) = paused {
+            self.paused(id, &losses, (handovers, claims));
         }
     }
 
     /// Records that a thread was paused because it was lost with these incarnations. The exact
-    /// losses of a thread that was handed over meanwhile are unknown.
-    fn paused(&mut self, id: &ThreadId, losses: &[Incarnation], handovers: u32) {
+    /// losses of a thread that was handed over meanwhile are unknown, and so are those of replicas that
+    /// were lost while they loaded it.
+    fn paused(&mut self, id: &ThreadId, losses: &[Incarnation], (handovers, claims): (u32, u32)) {
         self.quarantines += 1;
         let limit = self.kind.max_recoveries;
-        let at_most = u32::try_from(losses.len()).unwrap() + handovers;
+        let at_most = (u32::try_from(losses.len()).unwrap() + handovers).max(claims);
         if at_most <= limit {
             self.violated(format!("{id} is paused, and was lost at {losses:?} alone"));
         }
@@ -226,7 +236,7 @@ impl Audit {
         // A loss that no replica learned of, since the answer to the claim was lost, counts as a
         // handover.
         let handovers = self.threads.get(id).map_or(0, |journal| journal.handovers);
-        if *kills > self.kind.max_recoveries + 1 + handovers {
+        if *kills > self.kind.max_recoveries + TRIALS + handovers {
             let kills = *kills;
             self.violated(format!("{id} has killed {kills} replicas and is not paused"));
         }

@@ -218,7 +218,8 @@ impl Presence for FaultyStore {
             return Ok(0);
         }
         let work = async {
-            let (gone, rightly) = self.world.hints.look(me);
+            let calm = self.world.clock.monotonic() >= self.world.calm_from();
+            let (gone, rightly) = self.world.hints.look(me, calm);
             let mut expired = 0;
             for who in gone {
                 // A lease of no duration has expired.

@@ -86,8 +86,9 @@ impl Hints {
         Shown(self, me)
     }
 
-    /// Returns the incarnations whose lease must end, and whether all of them are really gone.
-    pub(super) fn look(&self, me: Incarnation) -> (Vec<Incarnation>, bool) {
+    /// Returns the incarnations whose lease must end, and whether all of them are really gone, as in
+    /// a calm world they are.
+    pub(super) fn look(&self, me: Incarnation, calm: bool) -> (Vec<Incarnation>, bool) {
         let mut state = self.state();
         let State { rng, sessions, seen_gone, .. } = &mut *state;
         let mut gone = Vec::new();
@@ -100,7 +101,7 @@ impl Hints {
         }
         let mut rightly = true;
         let others: Vec<_> = sessions.keys().copied().filter(|who| *who != me).collect();
-        if self.misjudge && !others.is_empty() && rng.chance(MISJUDGED_ONE_IN) {
+        if self.misjudge && !calm && !others.is_empty() && rng.chance(MISJUDGED_ONE_IN) {
             let newest = others[others.len() - 1];
             if !gone.contains(&newest) {
                 gone.push(newest);

@@ -59,6 +59,8 @@ pub(super) struct Journal {
     /// includes losses that the journal takes for handovers, because the answer to the claim was
     /// lost.
     pub(super) handovers: u32,
+    /// How often the thread was taken from a lost replica since it last got on, at its last claim.
+    pub(super) claims: u32,
     /// The steps that had an attempt under way when the thread last changed hands.
     pub(super) under_way: Vec<StepId>,
     /// Every takeover that was recorded.
