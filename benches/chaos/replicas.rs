@@ -164,6 +164,7 @@ impl Replicas {
             .env("RETHREAD_MAX_RECOVERIES", "1000")
             .env("RETHREAD_EXEC_ALLOW", "cat,printf")
             .env("RETHREAD_SHUTDOWN_GRACE", "1s")
+            .env("RETHREAD_SHUTDOWN_DELAY", "0s")
             .env("RETHREAD_LOG", "info")
             .env("RETHREAD_LOG_FORMAT", "json")
             .stdin(Stdio::null())
