@@ -2,7 +2,7 @@
 //!
 //! Servers of earlier versions hold nothing else, and there is no database yet to hold when one is
 //! made. Its path follows from the database's canonical path, so that every symlink leads to the
-//! same lock. Once there is a database, [`super::hold`] locks that too.
+//! same lock. Once there is a database, the lock of `hold.rs` is on that too.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read as _};

@@ -190,6 +190,14 @@ async fn a_server_whose_log_stands_survives_its_database() {
     assert!(scene.server.sigterm_and_wait().await.success());
 }
 
+/// Waits until a server has lost its lease so many times.
+async fn leases_lost(server: &Server, times: usize) {
+    eventually("the lease is lost", async || {
+        (server.log().matches("lease lost: threads dropped").count() >= times).then_some(())
+    })
+    .await;
+}
+
 /// Reads a stream up to an event of that number.
 async fn up_to(stream: &mut Stream, seq: &str) {
     while stream.next().await.unwrap().id.as_deref() != Some(seq) {}
@@ -217,8 +225,10 @@ async fn readers_of_a_database_that_was_restored_begin_anew_while_they_are_conne
         up_to(&mut reader, "4").await;
         readers.push(reader);
     }
+    // Each outage outlives the lease, so that both threads are recovered.
     cluster.stop();
     cluster.back_up();
+    leases_lost(&server, 1).await;
     cluster.restart();
     eventually("it is ready", async || {
         (client.get("/health/ready").await.status == 200).then_some(())
@@ -233,6 +243,7 @@ async fn readers_of_a_database_that_was_restored_begin_anew_while_they_are_conne
     assert_eq!(shorter_seen, "workflow_recovered");
     cluster.stop();
     cluster.restore();
+    leases_lost(&server, 2).await;
     cluster.restart();
     recorder.release("shorter");
     for (thread, reader) in ["longer", "shorter"].into_iter().zip(&mut readers) {
