@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::stream::unfold;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 
 use super::chunk::Chunk;
-use super::turn::turn;
+use super::turn::{Turn, turn};
 use super::{OpenStream, frame};
 use crate::model::{Seq, ThreadId};
 use crate::runtime::{EventPage, Follow, Handle, HeldEvent, RawEvent, RuntimeError};
@@ -26,10 +27,13 @@ pub(super) const FIRST_EVENTS: usize = 64;
 /// The most bytes of events that a reader holds, unless one event is larger.
 const PAGE_BYTES: usize = 64 * 1024;
 
-/// The tries to compare with a store that does not answer yet, and the pause between them: long
-/// enough for a database that comes back.
-const COMPARE_TRIES: u32 = 30;
-const COMPARE_AGAIN: Duration = Duration::from_secs(1);
+/// The time without a look at the journal after which the last event is read again: no database is
+/// restored in less.
+const UNBROKEN: Duration = Duration::from_millis(200);
+/// The tries to read from a store that was away and does not answer yet, and the pause between them:
+/// long enough for a database that comes back.
+const TRIES_IN_DOUBT: u32 = 30;
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 fn hash(event: &RawEvent) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -45,6 +49,9 @@ pub(super) struct Reader {
     /// The last event sent, and the hash of its text, if it was sent or read here.
     cursor: Seq,
     hash: Option<u64>,
+    /// The start of the last look at the journal; `None` if the last event has to be read again
+    /// before anything is sent.
+    looked_at: Option<Instant>,
     /// The head of the journal, as far as the reader knows it.
     head: Seq,
     /// Set if nothing follows the head.
@@ -76,6 +83,7 @@ impl Reader {
             follow,
             cursor,
             hash: None,
+            looked_at: Some(Instant::now()),
             head: page.head,
             ended: page.ended,
             page: VecDeque::new(),
@@ -133,10 +141,9 @@ impl Reader {
                 return Some(chunk);
             }
             if self.follow.is_in_doubt() {
-                self.compare().await?;
-                continue;
+                self.looked_at = None;
             }
-            if self.cursor < self.head {
+            if self.cursor < self.head || self.looked_at.is_none() {
                 self.read().await?;
                 continue;
             }
@@ -152,67 +159,81 @@ impl Reader {
         }
     }
 
-    /// Reads the last event that was sent again. If the journal has another one there, or none, the
-    /// database came back in another state: the client is told so, and gets everything anew.
-    /// `None` ends the stream.
-    async fn compare(&mut self) -> Option<()> {
-        let Some(before) = self.cursor.checked_sub(1) else { return Some(()) };
-        let page = self.persistently(before, 1).await?;
-        let found = page.events.first().map(|event| (event.seq, hash(event)));
-        let same = found.is_some_and(|(seq, found)| {
-            seq == self.cursor && self.hash.is_none_or(|hash| hash == found)
-        });
-        // Events that were read and not sent yet may be of the other state.
-        self.page.clear();
+    /// Reads the page after the cursor; `None` ends the stream.
+    ///
+    /// After a while without a look at the journal, the last event that was sent is read again with
+    /// the page: the database may have come back in an earlier state meanwhile, with other events
+    /// under the same numbers.
+    async fn read(&mut self) -> Option<()> {
+        let began = Instant::now();
+        let unbroken = self.looked_at.is_some_and(|last| began.duration_since(last) < UNBROKEN);
+        let again = self.cursor > 0 && !unbroken;
+        let after = self.cursor - u64::from(again);
+        let (mut page, mut turn) = self.page_after(after, self.events + usize::from(again)).await?;
+        if again {
+            if !page.events.first().is_some_and(|last| self.is_last(last)) {
+                self.begin_anew(&page);
+                return Some(());
+            }
+            page.events.remove(0);
+            // The last event may be as large as a page.
+            if page.events.is_empty() && page.head > self.cursor {
+                drop((page, turn));
+                (page, turn) = self.page_after(self.cursor, self.events).await?;
+            }
+        }
+        self.looked_at = Some(began);
         (self.head, self.ended) = (page.head, page.ended);
-        if !same {
-            tracing::error!(thread_id = %self.thread, after = self.cursor, head = self.head,
-                "a reader has events that the journal does not have: it begins anew");
-            self.open.metrics.stream_reset();
-            (self.cursor, self.hash, self.reset) = (0, None, true);
+        if page.events.is_empty() && page.head > self.cursor {
+            return self.broken();
+        }
+        let held = self.hold(page.events);
+        drop(turn);
+        if let Err(error) = held {
+            tracing::warn!(thread_id = %self.thread, %error, "a stream ends: reading failed");
+            return None;
         }
         Some(())
     }
 
-    /// Reads events until the store answers, for a while; `None` ends the stream.
-    async fn persistently(&self, after: Seq, limit: usize) -> Option<EventPage> {
-        for _ in 0..COMPARE_TRIES {
+    /// Returns whether this is the last event that was sent, as far as that is known here.
+    fn is_last(&self, event: &RawEvent) -> bool {
+        event.seq == self.cursor && self.hash.is_none_or(|sent| sent == hash(event))
+    }
+
+    /// Tells the client to drop its events, and begins with the first one again.
+    fn begin_anew(&mut self, page: &EventPage) {
+        self.looked_at = Some(Instant::now());
+        (self.head, self.ended) = (page.head, page.ended);
+        tracing::error!(thread_id = %self.thread, after = self.cursor, head = self.head,
+            "a reader has events that the journal does not have: it begins anew");
+        self.open.metrics.stream_reset();
+        (self.cursor, self.hash, self.reset) = (0, None, true);
+    }
+
+    /// Reads events in a turn, which is to be kept until they are held; in doubt, until the store
+    /// answers, for a while. `None` ends the stream.
+    async fn page_after(&self, after: Seq, limit: usize) -> Option<(EventPage, Turn)> {
+        let tries = if self.looked_at.is_none() { TRIES_IN_DOUBT } else { 1 };
+        for left in (0..tries).rev() {
+            let turn = turn().await;
             let read = tokio::select! {
                 biased;
                 () = self.handle.shutting_down() => return None,
                 read = self.handle.events(&self.thread, after, limit) => read,
             };
             match read {
-                Ok(page) => return Some(page),
-                Err(RuntimeError::ThreadNotFound) => return None,
-                Err(error) => tracing::warn!(thread_id = %self.thread, %error, "cannot compare"),
+                Ok(page) => return Some((page, turn)),
+                Err(error) if left == 0 || error == RuntimeError::ThreadNotFound => {
+                    tracing::warn!(thread_id = %self.thread, %error, "a stream ends: reading failed");
+                    return None;
+                }
+                Err(error) => tracing::warn!(thread_id = %self.thread, %error, "read again"),
             }
-            tokio::time::sleep(COMPARE_AGAIN).await;
+            drop(turn);
+            tokio::time::sleep(READ_AGAIN).await;
         }
         None
-    }
-
-    /// Reads the page after the cursor; `None` ends the stream.
-    async fn read(&mut self) -> Option<()> {
-        let _turn = turn().await;
-        let read = tokio::select! {
-            biased;
-            () = self.handle.shutting_down() => return None,
-            read = self.handle.events(&self.thread, self.cursor, self.events) => read,
-        };
-        let held = match read {
-            Ok(page) if page.events.is_empty() && page.head > self.cursor => return self.broken(),
-            Ok(page) => {
-                (self.head, self.ended) = (page.head, page.ended);
-                self.hold(page.events)
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = held {
-            tracing::warn!(thread_id = %self.thread, %error, "a stream ends: reading failed");
-            return None;
-        }
-        Some(())
     }
 
     /// Ends the stream, because the journal has a gap after the cursor.

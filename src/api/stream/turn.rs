@@ -17,8 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The turns. There is one set for the process, as its memory is one.
 static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
 
-/// Waits for a turn to read; `None` if none came in time, in which case the caller reads without
-/// one.
-pub(super) async fn turn() -> Option<SemaphorePermit<'static>> {
+/// A turn to read, until it is dropped; `None` if none came in time, in which case the caller reads
+/// without one.
+pub(super) type Turn = Option<SemaphorePermit<'static>>;
+
+/// Waits for a turn to read.
+pub(super) async fn turn() -> Turn {
     tokio::time::timeout(PATIENCE, TURNS.acquire()).await.ok()?.ok()
 }
