@@ -128,8 +128,8 @@ impl Handle {
 
     /// Follows the events that this replica writes, of all threads and namespaces; a reader that
     /// lags misses some.
-    pub fn live(&self) -> LiveEvents {
-        self.core.feed.live()
+    pub fn live(&self, namespace: &Namespace) -> LiveEvents {
+        self.core.feed.live(namespace)
     }
 
     /// Returns one thread without its steps.

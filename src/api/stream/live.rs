@@ -16,7 +16,7 @@ use crate::api::auth::Caller;
 use crate::api::ops::threads::parse_status;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
-use crate::model::{Namespace, ThreadStatus};
+use crate::model::ThreadStatus;
 use crate::runtime::{Handle, HeldEvent, LiveEvent, LiveEvents};
 
 /// Which events to stream.
@@ -60,9 +60,8 @@ pub(in crate::api) async fn stream(
 ) -> Result<Response, Problem> {
     let open = OpenStream::new(&api, &caller)?;
     let reader = LiveReader {
-        events: api.handle.live(),
+        events: api.handle.live(caller.namespace()),
         handle: api.handle,
-        namespace: caller.namespace().clone(),
         query,
         first: true,
         chunk: Chunk::default(),
@@ -74,7 +73,6 @@ pub(in crate::api) async fn stream(
 struct LiveReader {
     handle: Handle,
     events: LiveEvents,
-    namespace: Namespace,
     query: LiveQuery,
     /// Whether no event was sent yet.
     first: bool,
@@ -84,10 +82,6 @@ struct LiveReader {
 }
 
 impl LiveReader {
-    fn wants(&self, event: &LiveEvent) -> bool {
-        event.thread_id.is_within(&self.namespace) && self.query.wants(event)
-    }
-
     fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
         unfold(self, async |mut reader| {
             let chunk = reader.next().await?;
@@ -106,7 +100,7 @@ impl LiveReader {
                 found = self.events.next() => found,
             };
             match found {
-                Ok(live) if self.wants(&live) => self.show(live),
+                Ok(live) if self.query.wants(&live) => self.show(live),
                 Ok(_) => {}
                 Err(count) => frame::missed(&mut self.chunk.text, count),
             }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::live::{LiveBuffer, LiveEvents};
+use super::live::{LiveBuffers, LiveEvents, LiveInlet};
 use super::queue::HintQueue;
-use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus, lock};
+use crate::model::{Clock, Event, Json, Namespace, Seq, ThreadId, ThreadStatus, lock};
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::FOLLOW_INTERVAL;
 use crate::runtime::types::{LiveEvent, RawEvent};
@@ -69,7 +69,7 @@ type Topics = BTreeMap<ThreadId, (Arc<Topic>, usize)>;
 #[derive(Debug)]
 pub(in crate::runtime) struct Feed {
     topics: Mutex<Topics>,
-    live: Arc<LiveBuffer>,
+    live: Arc<LiveBuffers>,
     /// Hints for replicas whose readers follow threads that are written here.
     pub(in crate::runtime) hints: Arc<HintQueue>,
     /// Wakes the poll early.
@@ -102,8 +102,8 @@ impl Feed {
         let ended = Some(summary.status.is_terminal());
         self.raise(write.thread_id(), Head { seq: records.last(), ended });
         self.hints.head(write.thread_id(), records.last());
-        if self.live.has_readers() {
-            self.show(write, records, (workflow, summary.status));
+        if let Some(live) = self.live.of(write.thread_id()) {
+            show(&live, write, records, (workflow, summary.status));
         }
     }
 
@@ -155,22 +155,9 @@ impl Feed {
         }
     }
 
-    fn show(&self, write: &Write, records: &Records, of: (&Arc<str>, ThreadStatus)) {
-        let (workflow, status) = of;
-        for event in raw_events(records) {
-            let live = LiveEvent {
-                event,
-                thread_id: write.thread_id().clone(),
-                workflow: Arc::clone(workflow),
-                status,
-            };
-            self.live.push(live);
-        }
-    }
-
-    /// Follows the events of all threads from now on.
-    pub(in crate::runtime) fn live(&self) -> LiveEvents {
-        LiveBuffer::follow(&self.live)
+    /// Follows the events of all threads of a namespace from now on.
+    pub(in crate::runtime) fn live(&self, namespace: &Namespace) -> LiveEvents {
+        LiveBuffers::follow(&self.live, namespace)
     }
 
     /// Returns the head of a followed thread, as far as it is known here.
@@ -255,6 +242,18 @@ pub(in crate::runtime) fn raw_events(records: &Records) -> impl Iterator<Item = 
         kind: Event::kind_of(text),
         json: Json::trusted(text.clone()).unwrap_or_else(|_| Json::null()),
     })
+}
+
+fn show(live: &LiveInlet, write: &Write, records: &Records, of: (&Arc<str>, ThreadStatus)) {
+    let (workflow, status) = of;
+    for event in raw_events(records) {
+        live.push(LiveEvent {
+            event,
+            thread_id: write.thread_id().clone(),
+            workflow: Arc::clone(workflow),
+            status,
+        });
+    }
 }
 
 /// Follows the head of one thread's journal; see `Handle::follow`.
