@@ -140,10 +140,10 @@ impl Caller {
     }
 }
 
-/// Resolves at that time by the clock, which may be changed meanwhile.
+/// Resolves at that time by the wall clock, which may be changed meanwhile: the issuer has no other.
 async fn expired(at: Timestamp, clock: &dyn Clock) {
-    while clock.now() < at {
-        tokio::time::sleep(at.since(clock.now()).min(LOOK_AT_CLOCK)).await;
+    while clock.wall() < at {
+        tokio::time::sleep(at.since(clock.wall()).min(LOOK_AT_CLOCK)).await;
     }
 }
 

@@ -3,15 +3,19 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use uuid::{ContextV7, NoContext, Uuid};
 
 use crate::model::{Clock, Entropy, Timestamp, signed_millis};
+use crate::store::StoreClock;
 
 /// Time and randomness in the form that the layers take.
 #[derive(Debug, Clone)]
 pub struct Ambient {
-    /// The machine's clocks.
+    /// The store's clock; this machine's until a database is opened.
     pub clock: Arc<dyn Clock>,
+    /// The same, for the database to set.
+    pub store_clock: Arc<StoreClock>,
     /// The operating system's randomness.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -19,7 +23,9 @@ pub struct Ambient {
 impl Ambient {
     /// Makes the clock and the randomness of this process.
     pub fn start() -> Self {
-        Self { clock: Arc::new(SystemClock::start()), entropy: Arc::new(OsEntropy::new()) }
+        let store_clock = Arc::new(StoreClock::start(Arc::new(SystemClock::start())));
+        let clock: Arc<dyn Clock> = Arc::<StoreClock>::clone(&store_clock);
+        Self { clock, store_clock, entropy: Arc::new(OsEntropy::new()) }
     }
 }
 
@@ -34,13 +40,15 @@ pub(super) fn replica_name() -> String {
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
     origin: Instant,
+    /// The origin on the clock that goes on while the machine is suspended.
+    unsuspended: Duration,
 }
 
 impl SystemClock {
     /// Makes a clock whose monotonic time starts now.
     #[expect(clippy::disallowed_methods, reason = "this is where the ambient clock comes in")]
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: Instant::now(), unsuspended: unsuspended().unwrap_or_default() }
     }
 }
 
@@ -54,6 +62,25 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Duration {
         self.origin.elapsed()
     }
+
+    fn elapsed(&self) -> Duration {
+        match unsuspended() {
+            Some(now) => now.saturating_sub(self.unsuspended),
+            None => self.monotonic(),
+        }
+    }
+}
+
+/// Reads the clock that nobody can set and that also goes while the machine is suspended; `None`
+/// if there is none.
+#[expect(clippy::disallowed_methods, reason = "this is where the ambient clock comes in")]
+fn unsuspended() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    let id = ClockId::CLOCK_BOOTTIME;
+    // Where this is not Linux, it counts suspension as well.
+    #[cfg(not(target_os = "linux"))]
+    let id = ClockId::CLOCK_MONOTONIC;
+    clock_gettime(id).ok().map(Duration::from)
 }
 
 /// The operating system's random numbers.

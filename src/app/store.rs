@@ -45,7 +45,10 @@ pub(super) async fn open(settings: &Settings, ambient: &Ambient) -> anyhow::Resu
         Database::Sqlite(path) => open_sqlite(path, (&sqlite_name(path), ambient)).await?,
         Database::Postgres(url) => {
             let target = postgres(url, settings);
-            let open = || PostgresStore::connect(&target);
+            let open = async || {
+                let store = PostgresStore::connect(&target).await?;
+                store.telling(&ambient.store_clock).await
+            };
             let budget = match settings.fallback {
                 Fallback::None => BUDGET,
                 Fallback::Sqlite | Fallback::Memory => FALLBACK_BUDGET,

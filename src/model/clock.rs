@@ -8,10 +8,18 @@ use super::Timestamp;
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// Wall-clock time, for what is recorded and shown.
+    /// The time, for what is recorded, shown and waited for.
     fn now(&self) -> Timestamp;
     /// Time since an arbitrary fixed point that never goes backwards, for deadlines and leases.
     fn monotonic(&self) -> Duration;
+    /// The same, of a clock that also goes while the machine is suspended.
+    fn elapsed(&self) -> Duration {
+        self.monotonic()
+    }
+    /// The time of this machine's wall clock, which may be set: for what strangers say the time of.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
 }
 
 /// Where ids and random numbers come from.

@@ -7,6 +7,7 @@
 
 mod archive;
 mod audit;
+mod clock;
 mod definitions;
 mod error;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use archive::{
     StoredRecords, StoredSnapshot, StoredThread, StoredWorkflow, ThreadDump, ThreadTable,
 };
 pub use audit::{AuditFilter, AuditRow, Audits};
+pub use clock::{Asked, Reading, StoreClock};
 pub use definitions::{Definitions, WorkflowRow};
 pub use error::{Result, StoreError};
 pub use hints::{Hint, Hints, Received};

@@ -16,6 +16,8 @@ mod layers;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod store_clock;
+#[cfg(test)]
 mod store_conformance;
 #[cfg(test)]
 mod store_differential;

@@ -13,7 +13,7 @@ pub struct Diagnostics {
     /// The thread.
     #[schema(value_type = String)]
     pub thread_id: ThreadId,
-    /// When this was put together, by the clock of the replica that did.
+    /// When this was put together, by the clock of the store.
     #[schema(value_type = String, format = DateTime)]
     pub generated_at: Timestamp,
     /// What could not be put in, and why; empty for a thread and a store in order.

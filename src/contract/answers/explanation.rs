@@ -32,7 +32,7 @@ pub struct Explanation {
     pub owner: Option<String>,
     /// The replica that answers. What it says of circuits is what it knows itself.
     pub replica: String,
-    /// When this was looked at, by that replica's clock.
+    /// When this was looked at, by the clock of the store.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
 }

@@ -39,6 +39,7 @@ impl PostgresStore {
             listener: Arc::default(),
             missed: Arc::default(),
             door: Door::new(target.options()),
+            clock: None,
             target: Arc::new(target),
         }
     }

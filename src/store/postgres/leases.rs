@@ -21,11 +21,12 @@ INSERT INTO @replicas (incarnation, name, lease_until, seen_at)
 VALUES (nextval('@incarnations'), $1, clock_timestamp() + $2 * interval '1 millisecond', @now_ms())
 RETURNING incarnation";
 
-/// An expired lease is never renewed: whoever takes over relies on that.
+/// An expired lease is never renewed: whoever takes over relies on that. Tells the time.
 const RENEW: &str = "
 UPDATE @replicas SET lease_until = clock_timestamp() + $2 * interval '1 millisecond',
     seen_at = @now_ms()
-WHERE incarnation = $1 AND lease_until > clock_timestamp()";
+WHERE incarnation = $1 AND lease_until > clock_timestamp()
+RETURNING floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// Keeps the row, like that of a lost replica: a claim or start that commits just after this would
 /// otherwise name an owner that nobody knows to be expired.
@@ -94,9 +95,9 @@ impl Leases for PostgresStore {
     }
 
     async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool> {
-        let query = sqlx::query(self.sql(RENEW)).bind(me).bind(signed_millis(ttl));
-        let done = answer(query.execute(&self.leases)).await?;
-        Ok(done.rows_affected() == 1)
+        let query = sqlx::query_scalar(self.sql(RENEW)).bind(me).bind(signed_millis(ttl));
+        let time = self.timed(query.fetch_optional(&self.leases)).await?;
+        Ok(time.is_some())
     }
 
     async fn retire(&self, me: Incarnation) -> Result<()> {

@@ -81,13 +81,13 @@ pub(super) async fn require_current(target: &Target) -> Result<(), OpenError> {
 }
 
 /// Ends a connection in good order; the work on it is done either way.
-async fn part_from(connection: PgConnection) {
+pub(super) async fn part_from(connection: PgConnection) {
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "a connection was not closed in good order");
     }
 }
 
-async fn connect(target: &Target) -> Result<PgConnection, OpenError> {
+pub(super) async fn connect(target: &Target) -> Result<PgConnection, OpenError> {
     let options = target.options();
     match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
@@ -201,7 +201,7 @@ fn migrator() -> Migrator {
     migrator
 }
 
-fn fault(target: &Target, error: &sqlx::Error) -> OpenError {
+pub(super) fn fault(target: &Target, error: &sqlx::Error) -> OpenError {
     let (user, database) = target.names();
     open_fault(error, user, database)
 }

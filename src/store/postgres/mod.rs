@@ -10,6 +10,7 @@
 mod appends;
 mod archive;
 mod audit;
+mod clock;
 mod connect;
 mod definitions;
 mod fault;

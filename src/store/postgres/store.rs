@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::model::Incarnation;
 use crate::store::rows::secret;
-use crate::store::{Result, Store, StoreInfo};
+use crate::store::{Result, Store, StoreClock, StoreInfo};
 
 use super::fault::answer;
 use super::pool::Pool;
@@ -40,6 +40,8 @@ pub struct PostgresStore {
     pub(super) listener: Arc<Listener>,
     pub(super) missed: Arc<Missed>,
     pub(super) door: Door,
+    /// Set by this database's clock; `None`: nobody wants to know its time.
+    pub(super) clock: Option<Arc<StoreClock>>,
 }
 
 impl PostgresStore {
