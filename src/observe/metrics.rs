@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -108,6 +108,8 @@ pub struct Metrics {
     pub storage_log_bytes: Gauge,
     pub storage_free_bytes: Gauge,
     pub log_lines_dropped: Counter,
+    /// In seconds; negative: behind.
+    pub clock_skew: Gauge<f64, AtomicU64>,
     pub sse_streams_open: Gauge,
     pub sse_streams_reset: Counter,
     /// The quota of a `key` or a `namespace`: its `rate`, `concurrency` or `bytes`, joined by `_`.
@@ -198,6 +200,8 @@ impl Metrics {
             storage_free_bytes: r.add("storage_free_bytes", "Bytes free on a file's disk"),
             log_lines_dropped: r
                 .add("log_lines_dropped", "Lines of the log that could not be written"),
+            clock_skew: r
+                .add("clock_skew_seconds", "How far this machine's clock is ahead of the store's"),
             sse_streams_open: r.add("sse_streams_open", "Event streams open now"),
             sse_streams_reset: r.add(
                 "sse_streams_reset",
@@ -391,6 +395,7 @@ mod tests {
             "rethread_storage_log_bytes 0",
             "rethread_storage_free_bytes 0",
             "rethread_log_lines_dropped_total 2",
+            "rethread_clock_skew_seconds 0.0",
             "rethread_sse_streams_open 1",
             "rethread_sse_streams_reset_total 0",
             "rethread_http_requests_total{route=\"/status/{threadId}\",method=\"GET\",status=\"200\"} 1",

@@ -13,7 +13,7 @@ use super::claim::{dispatcher, stale, trials};
 use super::feed::hints;
 use super::lease::{peers, watchdog};
 use super::notices;
-use super::upkeep::{disk, memory, retention};
+use super::upkeep::{clock, disk, memory, retention};
 use crate::runtime::core::{Core, CoreParts, RuntimeParts};
 use crate::runtime::feed::heads::Feed;
 use crate::runtime::handle::Handle;
@@ -76,6 +76,7 @@ impl Runtime {
         keep_running(&core, "receiving hints", hints::receive(Arc::clone(&core)));
         keep_running(&core, "announcing followers", hints::announce(Arc::clone(&core)));
         keep_running(&core, "the look for lost replicas", peers::run(Arc::clone(&core)));
+        keep_running(&core, "the look at the clock", clock::run(Arc::clone(&core)));
         keep_running(&core, "the look at the disk", disk::run(Arc::clone(&core)));
         keep_running(&core, "the look at memory", memory::run(Arc::clone(&core)));
         keep_running(&core, "the audit list", audit::run(Arc::clone(&core)));

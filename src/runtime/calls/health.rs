@@ -1,6 +1,7 @@
 //! Health of this replica and its store.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -9,12 +10,13 @@ use crate::model::{Namespace, millis};
 use crate::observe::WindowSummary;
 use crate::runtime::core::Core;
 use crate::runtime::notices::FAILING_FOR;
+use crate::runtime::upkeep::clock::{TOLERATED, skew_ms};
 use crate::store::NoticeCount;
 
 /// The failure rate of recent store calls above which the store counts as degraded.
 const DEGRADED_ERROR_RATE: f64 = 0.01;
 /// How long a health check waits for the store: health must answer while the store does not.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(800);
+const PATIENCE: Duration = Duration::from_millis(800);
 /// The number of open circuits named in a check's detail: the report has the others.
 const NAMED_CIRCUITS: usize = 5;
 
@@ -67,6 +69,7 @@ pub(in crate::runtime) async fn report(core: &Core, namespace: &Namespace) -> He
     checks.insert("notifications".to_owned(), notifications_check(core));
     checks.insert("attempts".to_owned(), attempts_check(core));
     checks.insert("suspects".to_owned(), suspects_check(core));
+    checks.insert("clock".to_owned(), clock_check(core));
     let status = checks.values().map(|check| check.status).max();
     let uptime = core.parts.clock.monotonic().saturating_sub(core.started_at);
     HealthReport {
@@ -243,6 +246,41 @@ fn suspects_check(core: &Core) -> HealthCheck {
             "look at why servers ended (their logs, memory, the database): a thread that ends them is \
              paused and in GET /interventions; POST /threads/{threadId}/resume starts one at once"
                 .to_owned()
+        }),
+    }
+}
+
+fn clock_check(core: &Core) -> HealthCheck {
+    let skew = skew_ms(core);
+    let well = skew.unsigned_abs() <= TOLERATED;
+    let apart = Duration::from_millis(skew.unsigned_abs()).as_secs();
+    let way = if skew < 0 { "behind" } else { "ahead of" };
+    let shared = core.store().info().backend == "postgres";
+    HealthCheck {
+        status: if well { HealthStatus::Healthy } else { HealthStatus::Warning },
+        value: json!({ "skewMs": skew }),
+        detail: if well {
+            "this machine's clock agrees with the store's".to_owned()
+        } else if shared {
+            format!(
+                "this machine's clock is {apart} s {way} the database's, by which all threads go"
+            )
+        } else {
+            format!(
+                "this machine's clock was set while the server ran, and is {apart} s {way} the \
+                 server's, by which all threads go"
+            )
+        },
+        consecutive_failures: u32::from(!well),
+        recommendation: (!well).then(|| {
+            if shared {
+                "set the clocks of this machine and of the database's right, and keep them so (NTP): \
+                 no thread is early or late, but times in the logs of this machine do not fit"
+            } else {
+                "restart this server if its machine's clock is right now: until then no sleep ends \
+                 early or late, but times do not fit"
+            }
+            .to_owned()
         }),
     }
 }

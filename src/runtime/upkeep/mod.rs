@@ -1,5 +1,6 @@
-//! Deletes old threads, and watches disk and memory.
+//! Deletes old threads, and watches clock, disk and memory.
 
+pub(super) mod clock;
 pub(super) mod disk;
 pub(super) mod memory;
 pub(super) mod retention;
