@@ -160,6 +160,38 @@ want_chromium() {
   fi
 }
 
+find_faketime() {
+  local folder
+  for folder in /usr/lib/*/faketime /usr/lib/faketime /usr/lib64/faketime /usr/local/lib/faketime; do
+    if [ -e "$folder/libfaketimeMT.so.1" ]; then
+      # Where tests look for it.
+      export RETHREAD_TEST_FAKETIME=$folder/libfaketimeMT.so.1
+      return 0
+    fi
+  done
+  return 1
+}
+
+# Installs libfaketime, of the version that the system's release comes with, where that can be done without asking.
+install_faketime() {
+  have apt-get && need_root || return 1
+  say 'installing libfaketime (apt-get install faketime)'
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends faketime </dev/null
+}
+
+# Finds libfaketime or installs it where it may; without it no clock is wrong in any test of the real
+# server.
+want_faketime() {
+  if ! find_faketime; then
+    install_faketime || true
+    if ! find_faketime; then
+      say 'NO LIBFAKETIME: servers are NOT tried under wall clocks that are wrong or are set'
+      export RETHREAD_TEST_FAKETIME=missing
+    fi
+  fi
+}
+
 cluster=''
 postgres_bin=''
 postgres_url=''

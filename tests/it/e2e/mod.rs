@@ -9,6 +9,7 @@ mod breakers;
 mod browser;
 mod budgets;
 mod checks;
+mod clocks;
 mod compression;
 mod connections;
 mod crash;

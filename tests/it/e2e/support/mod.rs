@@ -5,6 +5,7 @@ pub(crate) mod browser;
 pub(crate) mod client;
 mod contract;
 mod devtools;
+pub(crate) mod faketime;
 pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod flows;
