@@ -10,10 +10,15 @@ use serde_json::{Value, json};
 use crate::client::Call;
 use crate::dice::Dice;
 use crate::expect::Standing;
+use crate::faults::now;
 use crate::flight::Flight;
+use crate::recovery;
 use crate::replicas::Replicas;
 use crate::work::{Work, id};
 use crate::world::World;
+
+/// How far the clocks of two replicas may be apart, in milliseconds.
+const NEAR: i64 = 1_000;
 
 /// What was found about one thread.
 #[derive(Debug, Default)]
@@ -76,6 +81,7 @@ impl Finding {
             self.wrong.push("an event is not JSON".to_owned());
         }
         self.check_journal();
+        self.check_times(world);
         self.check_steps(world, flight);
         self.check_end(flight);
         if let Some(read) = &flight.read {
@@ -128,6 +134,18 @@ impl Finding {
             self.wrong.push(format!("lastSeq is {}", self.status["lastSeq"]));
         }
         self.journal = journal;
+    }
+
+    /// All replicas have the database's clock, which is this machine's, whatever their own says.
+    fn check_times(&mut self, world: &World) {
+        let (mut last, now) = (world.began_ms, now());
+        for (at, event) in self.journal.iter().enumerate() {
+            let time = recovery::at(event);
+            if time < last - NEAR || time > now + NEAR {
+                self.wrong.push(format!("event {} has the time {}", at + 1, event["at"]));
+            }
+            last = last.max(time);
+        }
     }
 
     fn check_steps(&mut self, world: &World, flight: &Flight) {

@@ -21,11 +21,12 @@ const PAUSE: (u64, u64) = (2_000, 6_500);
 /// The longest run that is a short one.
 const SHORT: Duration = Duration::from_mins(2);
 /// How many of each kind a round of faults has; a round is shuffled.
-const ROUND: [(Kind, usize); 7] = [
+const ROUND: [(Kind, usize); 8] = [
     (Kind::Kill, 6),
     (Kind::KillAll, 1),
     (Kind::Stop, 3),
     (Kind::Term, 2),
+    (Kind::Clock, 3),
     (Kind::DatabaseCrash, 1),
     (Kind::DatabaseStop, 1),
     (Kind::DatabaseHang, 1),
@@ -38,6 +39,11 @@ const OUTAGE: (u64, u64) = (300, 3_500);
 /// How long a database is held still, in milliseconds: shorter and longer than a lease.
 const HANG: (u64, u64) = (1_000, 6_000);
 
+/// How many seconds a clock that is set is ahead.
+const WRONG: [i64; 6] = [3_600, -3_600, 86_400, -86_400, 7, -7];
+/// How long it stays wrong, in milliseconds: for longer than a lease.
+const WRONG_FOR: (u64, u64) = (3_500, 9_000);
+
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub(crate) enum Kind {
@@ -49,6 +55,8 @@ pub(crate) enum Kind {
     Stop,
     /// SIGTERM of a replica, started again once it has ended.
     Term,
+    /// A replica's wall clock is set, and set right after a while.
+    Clock,
     /// `pg_ctl stop -m immediate`, started again after a while.
     DatabaseCrash,
     /// `pg_ctl stop -m fast`, started again after a while.
@@ -59,11 +67,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them, in the order of the table.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
         Self::Term,
+        Self::Clock,
         Self::DatabaseCrash,
         Self::DatabaseStop,
         Self::DatabaseHang,
@@ -76,6 +85,7 @@ impl Kind {
             Self::KillAll => "all replicas: kill -9",
             Self::Stop => "replica: SIGSTOP",
             Self::Term => "replica: SIGTERM",
+            Self::Clock => "replica: clock set",
             Self::DatabaseCrash => "database: immediate stop",
             Self::DatabaseStop => "database: fast stop",
             Self::DatabaseHang => "database: SIGSTOP",
@@ -139,6 +149,7 @@ pub(crate) async fn inject(world: Arc<World>, end: Instant) -> Result<()> {
     while Instant::now() < end {
         if round.is_empty() {
             round = ROUND.iter().flat_map(|(kind, times)| vec![*kind; *times]).collect();
+            round.retain(|kind| *kind != Kind::Clock || world.replicas.have_clocks());
             dice.shuffle(&mut round);
         }
         // What cannot be done now is left for later.
@@ -173,9 +184,9 @@ fn prepare(world: &World, kind: Kind, dice: &mut Dice) -> Option<Vec<usize>> {
             return world.faults.database.try_lock().is_ok().then(Vec::new);
         }
         // The others leave one that no fault has in hand.
-        Kind::Kill | Kind::Stop | Kind::Term if idle.len() > 1 => vec![idle[0]],
+        Kind::Kill | Kind::Stop | Kind::Term | Kind::Clock if idle.len() > 1 => vec![idle[0]],
         Kind::KillAll if idle.len() == COUNT => idle,
-        Kind::Kill | Kind::Stop | Kind::Term | Kind::KillAll => return None,
+        Kind::Kill | Kind::Stop | Kind::Term | Kind::Clock | Kind::KillAll => return None,
     };
     let taken: Vec<usize> =
         chosen.iter().copied().filter(|number| world.replicas.take(*number)).collect();
@@ -199,7 +210,10 @@ async fn make(world: &World, kind: Kind, replicas: &[usize], mut dice: Dice) -> 
         .iter()
         .filter_map(|number| Some((*number, world.replicas.pid(*number)?)))
         .collect();
-    let hit = |owner: &str| kind.is_database() || pids.iter().any(|(_, pid)| drives(*pid, owner));
+    // A clock that is set takes no thread from anybody.
+    let hit = |owner: &str| {
+        kind.is_database() || kind != Kind::Clock && pids.iter().any(|(_, pid)| drives(*pid, owner))
+    };
     let victims: Vec<String> =
         owners.into_iter().filter(|(_, owner)| hit(owner)).map(|(thread, _)| thread).collect();
     eprintln!("{:>7.1} s  {} {pids:?}: {} threads", world.age(), kind.name(), victims.len());
@@ -209,6 +223,7 @@ async fn make(world: &World, kind: Kind, replicas: &[usize], mut dice: Dice) -> 
         Kind::Kill | Kind::KillAll => kill(world, replicas, &mut dice).await,
         Kind::Term => term(world, replicas, &mut dice).await,
         Kind::Stop => stop(world, replicas, &mut dice).await,
+        Kind::Clock => set_clocks(world, replicas, &mut dice).await,
         Kind::DatabaseCrash => outage(world, "immediate", &mut dice).await,
         Kind::DatabaseStop => outage(world, "fast", &mut dice).await,
         Kind::DatabaseHang => hang(world, &mut dice).await,
@@ -249,6 +264,17 @@ async fn stop(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> 
     tokio::time::sleep(LEASE + dice.millis(500, 3_000)).await;
     for number in replicas {
         world.replicas.signal(*number, Signal::SIGCONT);
+    }
+    Ok(())
+}
+
+async fn set_clocks(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> {
+    for number in replicas {
+        world.replicas.set_clock(*number, *dice.pick(&WRONG))?;
+    }
+    tokio::time::sleep(dice.millis(WRONG_FOR.0, WRONG_FOR.1)).await;
+    for number in replicas {
+        world.replicas.set_clock(*number, 0)?;
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ async fn main() -> Result<ExitCode> {
         options.in_flight,
         replicas::COUNT
     );
-    let replicas = Replicas::start(options.url.clone(), options.folder.clone()).await?;
+    let replicas = Replicas::start(&options).await?;
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let ended = tokio::select! {
@@ -87,6 +87,7 @@ async fn run(options: &Options, replicas: Arc<Replicas>) -> Result<ExitCode> {
     let world = Arc::new(World {
         seed: options.seed,
         began,
+        began_ms: faults::now(),
         end: began + options.duration,
         limit: began + options.duration + CALM,
         replicas,

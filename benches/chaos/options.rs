@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) url: String,
     pub(crate) programs: PathBuf,
     pub(crate) data: PathBuf,
+    /// The library that gives a replica a clock of its own; `None`: no clock is set.
+    pub(crate) faketime: Option<PathBuf>,
 }
 
 impl Options {
@@ -44,6 +46,7 @@ impl Options {
             url: env("RETHREAD_CHAOS_POSTGRES_URL")?,
             programs: env("RETHREAD_CHAOS_POSTGRES_BIN")?.into(),
             data: env("RETHREAD_CHAOS_POSTGRES_DATA")?.into(),
+            faketime: std::env::var_os("RETHREAD_CHAOS_FAKETIME").map(PathBuf::from),
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {

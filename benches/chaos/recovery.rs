@@ -107,12 +107,13 @@ fn cause<'a>(candidates: &[&'a Fault], last_event: i64) -> Option<&'a Fault> {
 fn disturbed(faults: &[Fault], by: &Fault, until: i64) -> bool {
     faults.iter().any(|other| {
         let undone = other.undone.unwrap_or(i64::MAX);
-        !std::ptr::eq(other, by) && other.at < until && undone > by.at
+        let disturbs = other.kind != Kind::Clock && !std::ptr::eq(other, by);
+        disturbs && other.at < until && undone > by.at
     })
 }
 
 /// When an event was decided, in milliseconds of the Unix epoch.
-fn at(event: &Value) -> i64 {
+pub(crate) fn at(event: &Value) -> i64 {
     let text = event["at"].as_str().unwrap_or_default();
     chrono::DateTime::parse_from_rfc3339(text).map_or(0, |time| time.timestamp_millis())
 }

@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::dice::Dice;
+use crate::options::Options;
 
 /// Replicas.
 pub(crate) const COUNT: usize = 3;
@@ -52,6 +53,7 @@ pub(crate) struct Replicas {
     slots: Vec<Slot>,
     url: String,
     folder: PathBuf,
+    faketime: Option<PathBuf>,
     /// What a replica did that it should not have, whatever was done to it.
     faults: Mutex<Vec<String>>,
     /// Answers that no client expects.
@@ -60,12 +62,19 @@ pub(crate) struct Replicas {
 
 impl Replicas {
     /// Starts all.
-    pub(crate) async fn start(url: String, folder: PathBuf) -> Result<Arc<Self>> {
+    pub(crate) async fn start(options: &Options) -> Result<Arc<Self>> {
+        let folder = options.folder.clone();
         std::fs::create_dir_all(folder.join("pids"))?;
-        let slots = (0..COUNT).map(|_| Slot::default()).collect();
-        let replicas =
-            Arc::new(Self { slots, url, folder, faults: Mutex::default(), odd: Mutex::default() });
+        let replicas = Arc::new(Self {
+            slots: (0..COUNT).map(|_| Slot::default()).collect(),
+            url: options.url.clone(),
+            folder,
+            faketime: options.faketime.clone(),
+            faults: Mutex::default(),
+            odd: Mutex::default(),
+        });
         for number in 0..COUNT {
+            replicas.set_clock(number, 0)?;
             replicas.up(number).await?;
         }
         tokio::spawn(Arc::clone(&replicas).watch());
@@ -130,6 +139,23 @@ impl Replicas {
         }
     }
 
+    /// Whether the clocks of replicas can be set.
+    pub(crate) fn have_clocks(&self) -> bool {
+        self.faketime.is_some()
+    }
+
+    /// Sets the wall clock of a replica: so many seconds ahead.
+    pub(crate) fn set_clock(&self, number: usize, ahead: i64) -> Result<()> {
+        let (file, next) = (self.clock(number), self.clock(number).with_extension("next"));
+        std::fs::write(&next, format!("{ahead:+}\n"))?;
+        std::fs::rename(next, file)?;
+        Ok(())
+    }
+
+    fn clock(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("clock-{number}"))
+    }
+
     /// Starts a replica; tries again while the database is out.
     pub(crate) async fn up(&self, number: usize) -> Result<()> {
         let deadline = Instant::now() + START;
@@ -153,7 +179,8 @@ impl Replicas {
         let slot = &self.slots[number];
         let start = slot.starts.fetch_add(1, Ordering::SeqCst);
         let log = std::fs::File::create(self.folder.join(format!("replica-{number}-{start}.log")))?;
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rethread"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rethread"));
+        command
             .arg("serve")
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
@@ -170,8 +197,17 @@ impl Replicas {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
-            .kill_on_drop(true)
-            .spawn()?;
+            .kill_on_drop(true);
+        if let Some(library) = &self.faketime {
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME_TIMESTAMP_FILE", self.clock(number))
+                // In seconds.
+                .env("FAKETIME_CACHE_DURATION", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("DONT_FAKE_MONOTONIC", "1");
+        }
+        let mut child = command.spawn()?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).context("no process")?;
         std::fs::write(self.note(pid), "")?;
         let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();

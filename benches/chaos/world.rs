@@ -23,6 +23,8 @@ pub(crate) const CALM: Duration = Duration::from_mins(2);
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) began: Instant,
+    /// The same, in milliseconds of the Unix epoch.
+    pub(crate) began_ms: i64,
     /// When the last thread is begun.
     pub(crate) end: Instant,
     /// When all threads have to have ended.
