@@ -251,8 +251,9 @@ impl Driver {
             return Woken::By(Command::Advance);
         }
         let namespace = self.state.thread_id.namespace();
-        let wait = self.state.next_wake().map(|due| due.since(self.core.parts.clock.now()));
         let clock = &self.core.parts.clock;
+        // The store's clock goes on while the machine is suspended, and the timers here do not.
+        let wait = self.state.next_wake().map(|due| due.since(clock.now()).min(PARK_AFTER));
         let turn = self.turn.as_ref().map(|(_, ends)| ends.saturating_sub(clock.monotonic()));
         tokio::select! {
             biased;

@@ -6,4 +6,5 @@ mod history;
 mod load;
 mod panics;
 mod snapshots;
+mod suspended;
 mod watched;

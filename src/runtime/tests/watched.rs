@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,6 +38,8 @@ pub(super) struct Watched {
     pub(super) recoveries_fail: AtomicUsize,
     /// Whether storing a snapshot never ends.
     pub(super) hangs: AtomicBool,
+    /// For how many milliseconds the machine was suspended.
+    pub(super) suspended: Arc<AtomicU64>,
 }
 
 delegate! {
@@ -171,8 +173,10 @@ impl Watched {
 
     /// Creates an empty store.
     pub(super) fn new() -> Arc<Self> {
+        let suspended = Arc::default();
         Arc::new(Self {
-            store: MemoryStore::new(Arc::new(Ticking::new())),
+            store: MemoryStore::new(Arc::new(Ticking::new(&suspended))),
+            suspended,
             events_read: AtomicUsize::new(0),
             snapshot_sizes: Mutex::default(),
             snapshot_fault: Mutex::default(),
@@ -186,7 +190,8 @@ impl Watched {
         self.events_read.swap(0, Ordering::Relaxed)
     }
 
-    /// Creates a runtime over the store, whose steps all answer with the same kilobyte.
+    /// Creates a runtime over the store, whose steps all answer with the same kilobyte, but for
+    /// those that call [`HANGS`].
     pub(super) async fn runtime(self: &Arc<Self>, snapshot_every: u64) -> Runtime {
         let hour = Duration::from_hours(1);
         let store: Arc<dyn Store> = Arc::<Self>::clone(self);
@@ -194,7 +199,7 @@ impl Watched {
             store,
             executors: Arc::new(Answering),
             secrets: Arc::new(Secrets::new([])),
-            clock: Arc::new(Ticking::new()),
+            clock: Arc::new(Ticking::new(&self.suspended)),
             entropy: Arc::new(Counting(AtomicUsize::new(1))),
             metrics: Arc::new(Metrics::new()),
             memory: Arc::new(Memory::boundless()),
@@ -229,6 +234,9 @@ pub(super) const MAX_RECOVERIES: u32 = 5;
 /// The bytes that each step answers with.
 pub(super) const ANSWER: usize = 1_000;
 
+/// The URL of a target that never answers.
+pub(super) const HANGS: &str = "http://hangs/";
+
 #[derive(Debug)]
 struct Answering;
 
@@ -240,24 +248,28 @@ impl Executors for Answering {
 
 #[async_trait]
 impl StepExecutor for Answering {
-    async fn execute(&self, _: Attempt) -> Result<Json, AttemptError> {
+    async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
+        if attempt.with.as_str().contains(HANGS) {
+            std::future::pending::<()>().await;
+        }
         Ok(Json::string(&"x".repeat(ANSWER)))
     }
 }
 
-/// The clock of the test's runtime, from a fixed time on.
+/// The clock of the test's runtime, from a fixed time on, and how long the machine was suspended.
 #[derive(Debug)]
-pub(super) struct Ticking(tokio::time::Instant);
+struct Ticking(tokio::time::Instant, Arc<AtomicU64>);
 
 impl Ticking {
-    pub(super) fn new() -> Self {
-        Self(tokio::time::Instant::now())
+    fn new(suspended: &Arc<AtomicU64>) -> Self {
+        Self(tokio::time::Instant::now(), Arc::clone(suspended))
     }
 }
 
 impl Clock for Ticking {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000).plus(self.0.elapsed())
+        let suspended = Duration::from_millis(self.1.load(Ordering::Relaxed));
+        Timestamp::from_millis(1_700_000_000_000).plus(self.0.elapsed() + suspended)
     }
 
     fn monotonic(&self) -> Duration {
