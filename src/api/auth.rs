@@ -305,9 +305,8 @@ fn secret_in<'a>(headers: &'a HeaderMap, method: &Method) -> Option<Cow<'a, str>
 async fn by_token(api: &Api, parts: &mut Parts, given: &str) -> Result<Caller, Problem> {
     let id = path_parameter(parts, "threadId").await?;
     ThreadId::parse(&id).map_err(|fault| Problem::invalid(fault.to_string()))?;
-    let shared = api.handle.token_key().await?;
     if let Some(given) = Given::read(&id, given, api.clock.now())
-        && let Some(proof) = proof_of(api, &shared, &given)
+        && let Some(proof) = proof_of(api, &api.handle.token_key().await?, &given)
     {
         let caller = Caller::known(STREAM_TOKEN, Role::Reader, given.thread.namespace());
         return Ok(Caller { proof, ..caller });

@@ -16,6 +16,7 @@ use crate::observe::{Memory, Metrics, Pool};
 use crate::runtime::calls::audit_book::AuditBook;
 use crate::runtime::calls::estimate::Estimates;
 use crate::runtime::calls::tallied::Tallied;
+use crate::runtime::calls::token_key::TokenKey;
 use crate::runtime::claim::bench::Bench;
 use crate::runtime::drive::admission::filter_places;
 use crate::runtime::drive::aside::Aside;
@@ -107,6 +108,8 @@ pub(super) struct Core {
     pub(super) notices: Desk,
     /// Counter values already added to the store's tallies.
     pub(super) tallied: Tallied,
+    /// The key of stream tokens and cookies.
+    pub(super) token_key: TokenKey,
     /// The number of due threads that wait for a replica: the last count, plus those queued since.
     pub(super) queued: AtomicUsize,
     /// Large events that readers hold.
@@ -187,6 +190,7 @@ impl Core {
             audit: AuditBook::default(),
             notices,
             tallied: Tallied::default(),
+            token_key: TokenKey::default(),
             queued: AtomicUsize::new(0),
             shared: SharedEvents::default(),
             shown,

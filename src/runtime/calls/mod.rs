@@ -21,4 +21,5 @@ pub(super) mod query;
 pub(super) mod request_hash;
 pub(super) mod stats;
 pub(super) mod tallied;
+pub(super) mod token_key;
 pub(super) mod workflows;

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::patience::{listed, persistently, shown};
+use super::patience::{listed, patiently, persistently, shown};
 use crate::contract::{Page, Progress, StatusDocument, ThreadItem, ThreadQuery, WorkflowName};
 use crate::model::{Event, EventBody, Fault, Namespace, Seq, ThreadId, Timestamp};
 use crate::observe::Reservation;
@@ -244,18 +244,24 @@ pub(in crate::runtime) fn item(row: ThreadRow) -> ThreadItem {
     }
 }
 
-/// The name under which the key of stream tokens is kept.
+/// The name under which the store keeps the key of stream tokens and cookies.
 const TOKEN_KEY: &str = "stream_token_key";
 
-/// Returns the key that signs stream tokens.
+/// Returns the key that signs stream tokens and cookies.
 pub(in crate::runtime) async fn token_key(core: &Core) -> Result<[u8; 32], RuntimeError> {
-    let now = core.parts.clock.now();
-    let mut digest = Sha256::new();
-    // Four version-7 ids hold 296 random bits: more than the key has.
-    for _ in 0..4 {
-        digest.update(core.parts.entropy.uuid(now).as_bytes());
-    }
-    let candidate: [u8; 32] = digest.finalize().into();
-    persistently(core, || async { Ok(core.store().shared_secret(TOKEN_KEY, candidate).await?) })
-        .await
+    let random = || {
+        let now = core.parts.clock.now();
+        let mut digest = Sha256::new();
+        // Four version-7 ids hold 296 random bits: more than the key has.
+        for _ in 0..4 {
+            digest.update(core.parts.entropy.uuid(now).as_bytes());
+        }
+        digest.finalize().into()
+    };
+    let offer = |candidate| {
+        persistently(core, move || async move {
+            Ok(core.store().shared_secret(TOKEN_KEY, candidate).await?)
+        })
+    };
+    patiently(core.token_key.of(core.parts.clock.monotonic(), random, offer)).await
 }

@@ -21,6 +21,7 @@ mod crowded_memory;
 mod crowded_notices;
 mod crowded_reads;
 mod crowded_threads;
+mod crowded_tokens;
 mod damage;
 mod definitions;
 mod dev;
