@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
@@ -77,6 +78,12 @@ impl Places {
         let of_one = Arc::clone(&share.places).acquire_owned().await?;
         let of_all = Arc::clone(&self.all).acquire_owned().await?;
         Ok(Place { share, bytes: 0, _of_one: of_one, _of_all: of_all })
+    }
+
+    /// Waits for a place for so long at the most.
+    pub async fn take_within(&self, namespace: &Namespace, patience: Duration) -> Option<Place> {
+        // The places are never closed.
+        tokio::time::timeout(patience, self.take(namespace)).await.ok()?.ok()
     }
 
     /// Takes a place if there is one for this namespace now.

@@ -116,14 +116,14 @@ pub(super) struct Core {
     pub(super) shared: SharedEvents,
     /// The store for readers, and their places.
     pub(super) shown: Shown,
-    /// Permits to read lists for clients.
-    pub(super) lists: Arc<Semaphore>,
-    /// Permits to load claimed threads: the rest of the server reads, too.
-    pub(super) loads: Semaphore,
-    /// Permits to copy histories for forks.
-    pub(super) forks: Semaphore,
-    /// Permits for comparisons of threads.
-    pub(super) diffs: Semaphore,
+    /// The places to read lists for clients.
+    pub(super) lists: Places,
+    /// The places to load claimed threads: the rest of the server reads, too.
+    pub(super) loads: Places,
+    /// The places to copy histories for forks.
+    pub(super) forks: Places,
+    /// The places for comparisons of threads.
+    pub(super) diffs: Places,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
     pub(super) nudge: Notify,
     /// Cancelled when the server stops taking work: open streams end, nothing new starts.
@@ -194,10 +194,10 @@ impl Core {
             queued: AtomicUsize::new(0),
             shared: SharedEvents::default(),
             shown,
-            lists: Arc::new(Semaphore::new(LISTS_AT_ONCE)),
-            loads: Semaphore::new(LOADS_AT_ONCE),
-            forks: Semaphore::new(FORKS_AT_ONCE),
-            diffs: Semaphore::new(DIFFS_AT_ONCE),
+            lists: Places::new(LISTS_AT_ONCE),
+            loads: Places::new(LOADS_AT_ONCE),
+            forks: Places::new(FORKS_AT_ONCE),
+            diffs: Places::new(DIFFS_AT_ONCE),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
             leaving: CancellationToken::new(),

@@ -70,9 +70,10 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// share the due threads.
 pub(super) const CLAIM_BATCH: usize = 128;
 
-/// The number of claimed threads loaded at once: fewer than any store has read connections, so that
-/// health checks and clients do not wait for a whole claimed batch.
-pub(super) const LOADS_AT_ONCE: usize = 3;
+/// The number of claimed threads loaded at once, of one namespace one fewer: fewer than any store has
+/// connections for all that is not shown to readers, so that claims and messages do not wait for a
+/// whole claimed batch.
+pub(super) const LOADS_AT_ONCE: usize = 4;
 
 /// The number of journals read at once for readers of a store without connections; others have one
 /// for each connection that serves them, so that a reader with a place waits for none.
@@ -82,18 +83,16 @@ pub(super) const READS_AT_ONCE: usize = 6;
 /// [`STORE_PATIENCE`], and longer than hundreds of other readers take for a page each.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The number of lists and counts read at once for clients: fewer than any store has read
-/// connections (SQLite has four), so that claims, messages and the reads of one thread always find
-/// one.
+/// The number of lists and counts read at once for clients, of one namespace one fewer: as many as a
+/// store has connections for them.
 pub(super) const LISTS_AT_ONCE: usize = 3;
 
 /// The time that a caller waits for a place among the lists before it is refused as overload:
 /// shorter than [`STORE_PATIENCE`], and longer than an indexed list takes.
 pub(super) const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The time for which a list keeps its place after its caller has gone: the store does not learn of
-/// that, and goes on until Postgres ends the statement (after 3 s, its `statement_timeout` for
-/// lists).
+/// The time for which a list keeps its place after its caller has gone: Postgres does not learn of
+/// that, and goes on until it ends the statement (after 3 s, its `statement_timeout` for lists).
 pub(super) const LIST_REST: Duration = Duration::from_secs(3);
 
 /// The interval at which journal heads of followed threads are read from the store: the longest
@@ -145,11 +144,12 @@ pub(super) const MAX_COMMIT_BYTES: usize = 512 << 10;
 /// The number of events read from the store at a time while a thread is loaded.
 pub(super) const LOAD_PAGE: usize = 1_000;
 
-/// The number of comparisons at once: each holds the states of two threads, with all outputs, in
-/// memory.
+/// The number of comparisons at once, of one namespace one fewer: each holds the states of two
+/// threads, with all outputs, in memory.
 pub(super) const DIFFS_AT_ONCE: usize = 4;
 
-/// The number of histories copied at once: each is in memory several times while it is written.
+/// The number of histories copied at once, of one namespace one: each is in memory several times
+/// while it is written.
 pub(super) const FORKS_AT_ONCE: usize = 2;
 
 /// The number of snapshots encoded and written at once: enough to keep up, while most of the

@@ -39,11 +39,7 @@ impl Shown {
         &self,
         namespace: &Namespace,
     ) -> Result<Place, Overloaded> {
-        match tokio::time::timeout(READ_PATIENCE, self.places.take(namespace)).await {
-            Ok(Ok(place)) => Ok(place),
-            // The places are never closed.
-            Ok(Err(_)) | Err(_) => Err(Overloaded),
-        }
+        self.places.take_within(namespace, READ_PATIENCE).await.ok_or(Overloaded)
     }
 }
 

@@ -176,7 +176,7 @@ pub(in crate::runtime) async fn list(
         before: query.cursor.as_deref().map(read_cursor).transpose()?,
     };
     let look = || async { Ok(core.store().audit(&filter, query.limit + 1).await?) };
-    let rows = listed(core, look).await?;
+    let rows = listed(core, namespace, look).await?;
     let page = Page::cut(rows, query.limit, |last| write_cursor(last.at, &last.id));
     let shown = page.items.iter().map(|row| row.body.decode().map_err(|_| RuntimeError::Corrupt));
     Ok(Page { items: shown.collect::<Result<_, _>>()?, next_cursor: page.next_cursor })

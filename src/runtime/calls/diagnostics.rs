@@ -82,9 +82,8 @@ fn note<T>(result: Result<T, RuntimeError>, what: &str, problems: &mut Vec<Strin
 }
 
 async fn facts(core: &Core, row: &ThreadRow, now: Timestamp) -> Result<ThreadFacts, RuntimeError> {
-    let owner =
-        persistently(core, || async { Ok(core.shown.store().owner(&row.thread_id).await?) })
-            .await?;
+    let look = || async { Ok(core.shown.store().owner(&row.thread_id).await?) };
+    let owner = shown(core, &row.thread_id.namespace(), look).await?;
     Ok(ThreadFacts {
         owner_incarnation: row.owner,
         owner,

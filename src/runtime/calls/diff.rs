@@ -7,14 +7,16 @@
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::patience::{patiently, persistently, shown};
+use super::patience::{persistently, shown};
 use crate::contract::{
     DiffedEvent, DiffedOutput, DiffedStep, DiffedThread, Divergence, OutputDiff, StatusDocument,
     StepDiff, StepDocument, ThreadDiff,
 };
 use crate::model::{Event, EventBody, Json, Seq, StepId, ThreadId, hex, millis};
+use crate::observe::Overloaded;
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::{LoadError, load_to_show};
+use crate::runtime::settings::STORE_PATIENCE;
 use crate::runtime::types::RuntimeError;
 
 /// The number of events read from each journal at a time; the store bounds their bytes.
@@ -31,8 +33,8 @@ pub(in crate::runtime) async fn diff(
     a: &ThreadId,
     b: &ThreadId,
 ) -> Result<ThreadDiff, RuntimeError> {
-    // The semaphore is never closed, so there is always a permit to wait for.
-    let _permit = patiently(async { Ok(core.diffs.acquire().await) }).await?;
+    let place = core.diffs.take_within(&a.namespace(), STORE_PATIENCE).await;
+    let _place = place.ok_or(Overloaded)?;
     let (heads, same_workflow) = shown(core, &a.namespace(), || async {
         let one = core.shown.store().thread(a).await?.ok_or(RuntimeError::ThreadNotFound)?;
         let other = core.shown.store().thread(b).await?.ok_or(RuntimeError::ThreadNotFound)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use self::history::{Begun, History};
 use super::existing;
 use super::invoke::{DELETED_RETRY, Made, enqueue, generated, has_room, other_start};
-use super::patience::{patiently, persistently};
+use super::patience::persistently;
 use super::request_hash::hash;
 use super::workflows::check_input;
 use crate::contract::{ForkRequest, Invoked};
@@ -20,8 +20,9 @@ use crate::machine::{Actor, DecisionContext, Fork, ForkRejection, Rejection, for
 use crate::model::{
     Fault, Faults, ForkedFrom, Json, Namespace, Pointer, StepId, ThreadId, ThreadStatus,
 };
+use crate::observe::Overloaded;
 use crate::runtime::core::Core;
-use crate::runtime::settings::RETRY_AFTER;
+use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE};
 use crate::runtime::types::{Control, RuntimeError};
 use crate::store::{IdempotencyKey, ThreadRow};
 
@@ -40,11 +41,9 @@ pub(in crate::runtime) async fn fork(
     if let Some(made) = made_before(core, &how, &control, &request).await? {
         return Ok(made);
     }
-    // The semaphore is never closed, so there is always a permit to wait for.
-    let permit = patiently(async { Ok(core.forks.acquire().await) }).await?;
-    let made = make(core, origin, (how, &request), control).await;
-    drop(permit);
-    made
+    let place = core.forks.take_within(&origin.namespace(), STORE_PATIENCE).await;
+    let _place = place.ok_or(Overloaded)?;
+    make(core, origin, (how, &request), control).await
 }
 
 /// Returns the hash that tells a repeat from another request.

@@ -127,7 +127,7 @@ pub(in crate::runtime) async fn list(
         let each = bytes.checked_div(rows.len()).unwrap_or(PAGE_BYTES / FIRST_ROWS).max(1);
         let part = (PAGE_BYTES.saturating_sub(bytes) / each).clamp(1, left);
         let look = || async { Ok(core.store().interventions(&filter, part).await?) };
-        let more = listed(core, look).await?;
+        let more = listed(core, namespace, look).await?;
         let is_last = more.len() < part;
         filter.before = more.last().map(|last| (last.opened_at, last.id.clone()));
         bytes = more.iter().map(|row| row.body.as_str().len()).fold(bytes, usize::saturating_add);

@@ -1,7 +1,7 @@
 //! Active threads at a glance, and which of them look stuck.
 
 use super::explain::explain;
-use super::patience::{listed, persistently};
+use super::patience::{listed, shown};
 use super::query::item;
 use crate::contract::{CauseKind, Monitor, MonitoredThread};
 use crate::model::{Namespace, StepId, ThreadStatus, Timestamp, millis};
@@ -26,7 +26,7 @@ pub(in crate::runtime) async fn monitor(
             ..ThreadFilter::default()
         };
         let look = || async { Ok(core.store().threads(&filter, limit).await?) };
-        rows.extend(listed(core, look).await?);
+        rows.extend(listed(core, namespace, look).await?);
     }
     rows.sort_by(|a, b| (b.created_at, &b.thread_id).cmp(&(a.created_at, &a.thread_id)));
     rows.truncate(limit);
@@ -119,8 +119,8 @@ async fn is_driven(core: &Core, row: &ThreadRow) -> Result<bool, RuntimeError> {
     if row.owner == core.authority().incarnation {
         return Ok(false);
     }
-    persistently(core, || async { Ok(core.shown.store().owner(&row.thread_id).await?.is_some()) })
-        .await
+    let look = || async { Ok(core.shown.store().owner(&row.thread_id).await?.is_some()) };
+    shown(core, &row.thread_id.namespace(), look).await
 }
 
 /// Returns why a thread that nobody drives looks stuck.

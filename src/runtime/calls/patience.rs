@@ -92,15 +92,17 @@ where
     tokio::time::timeout(patience, tries).await.unwrap_or(Err(unavailable))
 }
 
-/// Reads a list or a count for a client [`persistently`], once there is a [`Place`] for it.
+/// Reads a list or a count for a client of a namespace [`persistently`], once there is a [`Place`] for
+/// it.
 pub(in crate::runtime) async fn listed<T, F>(
     core: &Core,
+    namespace: &Namespace,
     look: impl FnMut() -> F,
 ) -> Result<T, RuntimeError>
 where
     F: Future<Output = Result<T, RuntimeError>>,
 {
-    let place = Place::among(&core.lists).await?;
+    let place = Place::among(&core.lists, namespace).await?;
     let found = persistently(core, look).await;
     if !matches!(found, Err(RuntimeError::Unavailable { .. })) {
         place.answered();

@@ -35,7 +35,10 @@ pub(in crate::runtime) async fn status(
         let owner = (!state.status.is_terminal() && core.driven.has(thread))
             .then(|| core.parts.settings.replica.clone());
         let owner = match owner {
-            None if !state.status.is_terminal() => core.shown.store().owner(thread).await?,
+            None if !state.status.is_terminal() => {
+                let _place = core.shown.place(&thread.namespace()).await?;
+                core.shown.store().owner(thread).await?
+            }
             owner => owner,
         };
         Ok((state.document(owner), loaded.held.into_reservation()))
@@ -62,8 +65,9 @@ pub(in crate::runtime) async fn wait_for_end(
                     return Ok(true);
                 }
             }
-            let row = persistently(core, || async { Ok(core.shown.store().thread(thread).await?) });
-            let row = row.await?.ok_or(RuntimeError::ThreadNotFound)?;
+            let look = || async { Ok(core.shown.store().thread(thread).await?) };
+            let row = shown(core, &thread.namespace(), look).await?;
+            let row = row.ok_or(RuntimeError::ThreadNotFound)?;
             if row.summary.status.is_terminal() {
                 return Ok(true);
             }
@@ -95,8 +99,9 @@ pub(in crate::runtime) async fn wait_for_event(
     let follow = core.follow(thread);
     let wait = async {
         loop {
-            let row = persistently(core, || async { Ok(core.shown.store().thread(thread).await?) });
-            let row = row.await?.ok_or(RuntimeError::ThreadNotFound)?;
+            let look = || async { Ok(core.shown.store().thread(thread).await?) };
+            let row = shown(core, &thread.namespace(), look).await?;
+            let row = row.ok_or(RuntimeError::ThreadNotFound)?;
             if row.last_seq >= seq || row.summary.status.is_terminal() {
                 return Ok(());
             }
@@ -196,7 +201,7 @@ pub(in crate::runtime) async fn threads(
         before,
     };
     let look = || async { Ok(core.store().threads(&filter, query.limit + 1).await?) };
-    let rows = listed(core, look).await?;
+    let rows = listed(core, namespace, look).await?;
     let page =
         Page::cut(rows, query.limit, |last| write_cursor(last.created_at, last.thread_id.text()));
     Ok(page.map(item))

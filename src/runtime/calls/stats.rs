@@ -68,7 +68,7 @@ pub(in crate::runtime) async fn stats(
 ) -> Result<Stats, RuntimeError> {
     let window = signed_millis(WINDOW);
     let since = Timestamp::from_millis(core.parts.clock.now().millis().saturating_sub(window));
-    listed(core, || async {
+    listed(core, namespace, || async {
         let mut tallies: BTreeMap<String, u64> =
             core.shown.store().tallies(since).await?.into_iter().collect();
         for (name, count) in core.tallied.missing(totals(core)) {

@@ -225,7 +225,7 @@ pub(in crate::runtime) async fn list(
     let after = cursor.map(|cursor| namespace.key(cursor));
     let look =
         || async { Ok(core.store().workflows(namespace, after.as_deref(), limit + 1).await?) };
-    let rows = listed(core, look).await?;
+    let rows = listed(core, namespace, look).await?;
     let page = Page::cut(rows, limit, |last| Namespace::split(&last.name).1.to_owned());
     Ok(page.map(|row| shown(row, None)))
 }

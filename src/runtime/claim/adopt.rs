@@ -160,10 +160,11 @@ impl Adoption {
     async fn load(&self) -> Option<Result<Loaded, LoadError>> {
         let Self { core, claimed, .. } = self;
         self.persistently(|| async {
-            // The semaphore is never closed, so there is always a permit to wait for.
-            let _permit = core.loads.acquire().await;
+            let namespace = claimed.thread_id.namespace();
+            // The places are never closed, so there is always one to wait for.
+            let _place = core.loads.take(&namespace).await;
             // Since the claim, threads may have grown or been loaded.
-            if core.weights.are_enough_of(&claimed.thread_id.namespace()) {
+            if core.weights.are_enough_of(&namespace) {
                 return Err(LoadError::Overloaded(Overloaded));
             }
             load(core, &claimed.thread_id, None).await

@@ -225,7 +225,7 @@ pub(super) fn resealed(snapshot: Snapshot, text: String) -> Snapshot {
 }
 
 pub(super) fn thread(id: &str) -> ThreadId {
-    ThreadId::parse(id).unwrap()
+    ThreadId::from_key(id).unwrap()
 }
 
 pub(super) fn json_of(value: &Value) -> Json {

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod checkpoints;
+mod crowds;
 mod history;
 mod load;
 mod panics;

@@ -40,6 +40,10 @@ pub(super) struct Watched {
     pub(super) hangs: AtomicBool,
     /// For how many milliseconds the machine was suspended.
     pub(super) suspended: Arc<AtomicU64>,
+    /// The namespace whose journals are read for ever.
+    pub(super) slow: Mutex<Option<Namespace>>,
+    /// The number of reads that are made for ever.
+    pub(super) slow_reads: AtomicUsize,
 }
 
 delegate! {
@@ -89,6 +93,10 @@ impl Journal for Watched {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Records>, StoreError> {
+        if *self.slow.lock().unwrap() == Some(thread.namespace()) {
+            self.slow_reads.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        }
         let page = self.store.read(thread, after, limit).await?;
         let events = page.iter().map(|records| records.events.len()).sum();
         self.events_read.fetch_add(events, Ordering::Relaxed);
@@ -182,6 +190,8 @@ impl Watched {
             snapshot_fault: Mutex::default(),
             recoveries_fail: AtomicUsize::new(0),
             hangs: AtomicBool::new(false),
+            slow: Mutex::default(),
+            slow_reads: AtomicUsize::new(0),
         })
     }
 

@@ -14,7 +14,7 @@ use super::pool::{Ask, Pool};
 /// Connections that write the journal: two kept two cores busy, four were slower.
 pub(super) const WRITERS: u32 = 2;
 /// Connections for all else: claims and their loads, messages, snapshots, notifications.
-const GENERAL: u32 = 6;
+const GENERAL: u32 = 7;
 /// Connections for what readers are shown of single threads: however much they read, nothing else waits.
 pub(super) const READERS: u32 = 6;
 /// Connections for lists and counts that clients ask for: however many ask for however much, the claims,

@@ -17,6 +17,8 @@ const OTHER: &str = "0123456789abcdef-two";
 const CLIENTS: usize = 16;
 /// Longest that others wait meanwhile: less than a list takes here, with room for a busy machine.
 const OTHERS_WAIT: Duration = Duration::from_secs(3);
+/// Lists and counts, for each of which there is a place.
+const LISTS: [&str; 5] = ["/threads", "/workflows", "/stats", "/interventions", "/monitor"];
 /// Beyond the longest time for which a thread stays with the replica that waits for its timer.
 const NAP: &str = "11s";
 
@@ -36,7 +38,7 @@ async fn ask(client: Client) {
 }
 
 #[tokio::test]
-async fn lists_that_take_long_stop_no_claim_and_no_read_of_another_namespace() {
+async fn lists_that_take_long_stop_no_claim_no_read_and_no_list_of_another_namespace() {
     let home = Home::postgres().await;
     let keys = format!("r:{READER}:reader:one,w:{OTHER}:admin:two");
     let server = home.launch().set("RETHREAD_API_KEYS", &keys).start().await;
@@ -54,6 +56,10 @@ async fn lists_that_take_long_stop_no_claim_and_no_read_of_another_namespace() {
             let asked = Instant::now();
             let status = other.get(&format!("/status/{thread}")).await.expect(200);
             assert!(asked.elapsed() < OTHERS_WAIT, "a status took {:?}", asked.elapsed());
+            for list in LISTS {
+                other.get(list).await.expect(200);
+            }
+            assert!(asked.elapsed() < OTHERS_WAIT, "lists took {:?}", asked.elapsed());
             if status.json()["status"] == "completed" {
                 return;
             }
