@@ -60,7 +60,7 @@ impl Audits for SqliteStore {
             .bind(at)
             .bind(id)
             .bind(row_limit(limit));
-        let rows: Vec<RawAudit> = answer(query.fetch_all(&self.readers)).await?;
+        let rows: Vec<RawAudit> = answer(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawAudit::decode).collect()
     }
 

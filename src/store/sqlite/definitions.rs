@@ -62,7 +62,7 @@ impl Definitions for SqliteStore {
     ) -> Result<Vec<WorkflowRow>> {
         let query = sqlx::query_as(WORKFLOWS).bind(after).bind(row_limit(limit));
         let query = query.bind(namespace.prefix());
-        let rows: Vec<StoredWorkflow> = answer(query.fetch_all(&self.readers)).await?;
+        let rows: Vec<StoredWorkflow> = answer(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(StoredWorkflow::decode).collect()
     }
 }

@@ -61,12 +61,12 @@ impl Interventions for SqliteStore {
         }
         list.push(" ORDER BY opened_at DESC, id DESC LIMIT ").push_bind(row_limit(limit));
         let query = list.build_query_as();
-        let rows: Vec<RawIntervention> = answer(query.fetch_all(&self.readers)).await?;
+        let rows: Vec<RawIntervention> = answer(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawIntervention::decode).collect()
     }
 
     async fn intervention_counts(&self, namespace: &Namespace) -> Result<InterventionCounts> {
         let query = sqlx::query_as(INTERVENTION_COUNTS).bind(namespace.prefix());
-        answer(query.fetch_one(&self.readers)).await.map(intervention_counts)
+        answer(query.fetch_one(&self.lists)).await.map(intervention_counts)
     }
 }

@@ -10,6 +10,7 @@
 mod appends;
 mod archive;
 mod audit;
+mod bounded;
 mod definitions;
 mod departure;
 mod fault;

@@ -13,6 +13,7 @@ use crate::model::Clock;
 use crate::store::{MigrationState, OpenError};
 
 use super::SqliteStore;
+use super::bounded::Bounded;
 use super::fault::unusable;
 use super::hold::{self, Hold};
 use super::lock::{self, LockFile};
@@ -22,10 +23,13 @@ use super::writer::Writer;
 
 /// Earlier versions can lose data when the write-ahead log is reset.
 const OLDEST_VERSION: (u32, u32, u32) = (3, 51, 3);
-/// Connections that read: more than a few cores have no use for more.
-const READERS: u32 = 4;
+/// Connections that read for all else: one more than threads are loaded at once.
+const READERS: u32 = 5;
 /// Connections for what readers are shown of single threads.
 const SHOWN: u32 = 4;
+/// Connections for lists and counts that clients ask for: however many ask for however much, all else
+/// goes on beside them.
+const LISTS: u32 = 3;
 /// Longest wait for a reading connection, well within the five seconds a client waits for 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Never by itself: see `log.rs`.
@@ -52,12 +56,14 @@ impl SqliteStore {
         for sql in expire {
             sqlx::query(sql).execute(&mut connection).await.map_err(|error| unusable(&error))?;
         }
-        let (readers, shown) = (readers(hold.database(), READERS), readers(hold.database(), SHOWN));
+        let [readers, shown, lists] =
+            [READERS, SHOWN, LISTS].map(|connections| readers(hold.database(), connections));
         Ok(Self {
             clock,
             writer: Arc::new(Writer::start(connection, hold)),
             readers,
             shown,
+            lists: Bounded::over(lists),
             first_own: Arc::new(AtomicI64::new(i64::MAX)),
         })
     }

@@ -82,7 +82,7 @@ impl Recoveries for SqliteStore {
         since: Timestamp,
     ) -> Result<Vec<RecoveryCount>> {
         let query = sqlx::query_as(RECOVERY_COUNTS).bind(namespace.prefix()).bind(since.millis());
-        let rows: Vec<RawCount> = answer(query.fetch_all(&self.readers)).await?;
+        let rows: Vec<RawCount> = answer(query.fetch_all(&self.lists)).await?;
         recovery_counts(rows)
     }
 }

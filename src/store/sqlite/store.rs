@@ -15,6 +15,7 @@ use crate::store::rows::secret;
 use crate::store::{Disk, Hints, Presence, Result, Store, StoreError, StoreInfo};
 
 use super::FileHold;
+use super::bounded::Bounded;
 use super::fault::{Fault, answer};
 use super::writer::Writer;
 
@@ -26,6 +27,8 @@ pub struct SqliteStore {
     pub(super) readers: SqlitePool,
     /// For what readers are shown of single threads ([`Store::for_readers`]).
     pub(super) shown: SqlitePool,
+    /// For what clients may ask for in any amount.
+    pub(super) lists: Bounded,
     /// The first incarnation that this process registered.
     pub(super) first_own: Arc<AtomicI64>,
 }
@@ -106,12 +109,14 @@ impl Store for SqliteStore {
             writer: Arc::clone(&self.writer),
             readers: self.shown.clone(),
             shown: self.shown.clone(),
+            lists: self.lists.clone(),
             first_own: Arc::clone(&self.first_own),
         };
         Some((Arc::new(store), connections))
     }
 
     async fn close(&self) {
+        self.lists.close().await;
         self.shown.close().await;
         self.readers.close().await;
         self.writer.close().await;
@@ -123,3 +128,46 @@ impl Presence for SqliteStore {}
 
 /// No other process can open the file, so that no hint has a receiver.
 impl Hints for SqliteStore {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::app::SystemClock;
+    use crate::model::ThreadId;
+    use crate::store::{InterventionFilter, Interventions as _, Threads as _};
+
+    /// More lists than there are connections of any kind.
+    const LISTS: usize = 12;
+
+    /// Makes every list of interventions go on for ever.
+    async fn never_end(store: &SqliteStore) {
+        for sql in [
+            "ALTER TABLE interventions RENAME TO kept",
+            "CREATE VIEW interventions AS
+             WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c)
+             SELECT kept.* FROM c LEFT JOIN kept",
+        ] {
+            store.execute(sqlx::query(sql)).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_without_an_end_hold_up_no_other_read_and_are_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock::start());
+        let store = SqliteStore::open(&folder.path().join("a.db"), clock).await.unwrap();
+        never_end(&store).await;
+        let filter = InterventionFilter::default();
+        for _ in 0..LISTS {
+            let list = store.interventions(&filter, 1);
+            assert!(tokio::time::timeout(Duration::from_millis(20), list).await.is_err());
+        }
+        let thread = ThreadId::parse("t").unwrap();
+        assert_eq!(store.thread(&thread).await, Ok(None));
+        let ended = store.interventions(&filter, 1).await;
+        assert!(matches!(ended, Err(StoreError::Unavailable(_))), "{ended:?}");
+        store.close().await;
+    }
+}

@@ -10,6 +10,7 @@ use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_i
 use crate::store::{FORK_LABEL, MAX_AHEAD, Ownership, Result, ThreadFilter, ThreadRow, Threads};
 
 use super::SqliteStore;
+use super::bounded::Bounded;
 use super::fault::answer;
 
 /// Claims go by `wake_at`; leases are on the monotonic clock.
@@ -66,7 +67,7 @@ impl Threads for SqliteStore {
         }
         list.push(" ORDER BY created_at DESC, thread_id DESC LIMIT ").push_bind(row_limit(limit));
         let query = list.build_query_as();
-        let rows: Vec<RawThread> = answer(query.fetch_all(&self.readers)).await?;
+        let rows: Vec<RawThread> = answer(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawThread::decode).collect()
     }
 
@@ -82,7 +83,9 @@ impl Threads for SqliteStore {
             .bind(ThreadStatus::Completed.as_str())
             .bind(FORK_LABEL)
             .bind(row_limit(limit));
-        let rows: Vec<i64> = answer(query.fetch_all(&self.readers)).await?;
+        // Its caller soon goes on without it.
+        let readers = Bounded::over(self.readers.clone());
+        let rows: Vec<i64> = answer(query.fetch_all(&readers)).await?;
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }
 
