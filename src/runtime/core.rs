@@ -235,7 +235,7 @@ impl Core {
     /// Returns how long a workflow of a namespace usually takes, if that is known.
     pub(super) async fn estimate(&self, namespace: &Namespace, workflow: &str) -> Option<Duration> {
         let now = self.parts.clock.monotonic();
-        self.estimates.of((self.shown.store(), now), namespace, workflow).await
+        self.estimates.of((&self.shown, now), namespace, workflow).await
     }
 
     /// Returns this replica's current authority.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::model::{Namespace, ThreadId, lock};
-use crate::store::Store;
+use crate::runtime::shown::Shown;
 
 /// The number of completed threads that the median is taken of.
 const SAMPLES: usize = 101;
@@ -16,7 +16,8 @@ const FRESH_FOR: Duration = Duration::from_secs(10);
 const NONE_FOR: Duration = Duration::from_secs(1);
 /// How long a caller waits for an estimate: it came to start a thread.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// The number of workflows whose estimates are kept; beyond it all are forgotten and made again.
+/// The number of workflows whose estimates are kept; beyond it those of the namespace with the most are
+/// forgotten and made again.
 const CAPACITY: usize = 1_024;
 
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +26,13 @@ struct Estimate {
     median: Option<Duration>,
 }
 
-/// The estimates by the key of the workflow's name in its namespace.
+/// The estimates by namespace and the workflow's name.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Estimates {
-    known: Mutex<HashMap<String, Estimate>>,
+    known: Mutex<Known>,
 }
+
+type Known = HashMap<Namespace, HashMap<String, Estimate>>;
 
 impl Estimate {
     fn is_fresh(&self, now: Duration) -> bool {
@@ -42,11 +45,13 @@ impl Estimates {
     /// Drops the estimate of a workflow without completed threads, now that this thread has
     /// completed.
     pub(in crate::runtime) fn completed(&self, thread: &ThreadId, workflow: &str) {
-        let namespace = thread.namespace();
-        let key = namespace.key(workflow);
-        let mut known = self.known();
-        if known.get(&*key).is_some_and(|estimate| estimate.median.is_none()) {
-            known.remove(&*key);
+        let (mut known, namespace) = (self.known(), thread.namespace());
+        let Some(own) = known.get_mut(&namespace) else { return };
+        if own.get(workflow).is_some_and(|estimate| estimate.median.is_none()) {
+            own.remove(workflow);
+        }
+        if own.is_empty() {
+            known.remove(&namespace);
         }
     }
 
@@ -60,41 +65,76 @@ impl Estimates {
     /// this is the previous estimate.
     pub(in crate::runtime) async fn of(
         &self,
-        (store, now): (&dyn Store, Duration),
+        (shown, now): (&Shown, Duration),
         namespace: &Namespace,
         workflow: &str,
     ) -> Option<Duration> {
-        let key = namespace.key(workflow);
         let stale = {
             let mut known = self.known();
-            match known.get_mut(&*key) {
+            match known.get(namespace).and_then(|own| own.get(workflow)) {
                 Some(estimate) if estimate.is_fresh(now) => return estimate.median,
-                // Other callers use the old one while this one makes the new one.
-                Some(estimate) => {
-                    estimate.made_at = now;
-                    estimate.median
-                }
-                None => {
-                    if known.len() >= CAPACITY {
-                        known.clear();
-                    }
-                    known.insert(key.clone().into_owned(), Estimate { made_at: now, median: None });
-                    None
+                estimate => {
+                    let median = estimate.and_then(|estimate| estimate.median);
+                    // Other callers use the old one while this one makes the new one.
+                    keep(&mut known, (namespace, workflow), Estimate { made_at: now, median });
+                    median
                 }
             }
         };
-        let look = store.durations(namespace, workflow, SAMPLES);
+        let look = async {
+            let _place = shown.place(namespace).await.ok()?;
+            shown.store().durations(namespace, workflow, SAMPLES).await.ok()
+        };
         let answer = tokio::time::timeout(PATIENCE, look).await;
-        let Ok(Ok(mut durations)) = answer else { return stale };
+        let Ok(Some(mut durations)) = answer else { return stale };
         durations.sort_unstable();
         let median =
             durations.get(durations.len() / 2).map(|&millis| Duration::from_millis(millis));
-        self.known().insert(key.into_owned(), Estimate { made_at: now, median });
+        keep(&mut self.known(), (namespace, workflow), Estimate { made_at: now, median });
         median
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Estimate>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         // A panic while it was held cannot leave a map of estimates half changed.
         lock(&self.known)
+    }
+}
+
+/// Keeps an estimate. Once there are too many, those of the namespace with the most are forgotten.
+fn keep(known: &mut Known, (namespace, workflow): (&Namespace, &str), estimate: Estimate) {
+    let is_new = known.get(namespace).is_none_or(|own| !own.contains_key(workflow));
+    if is_new && known.values().map(HashMap::len).sum::<usize>() >= CAPACITY {
+        let most = known.iter().max_by_key(|(_, own)| own.len());
+        if let Some(most) = most.map(|(namespace, _)| namespace.clone()) {
+            known.remove(&most);
+        }
+    }
+    known.entry(namespace.clone()).or_default().insert(workflow.to_owned(), estimate);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::app::SystemClock;
+    use crate::store::{MemoryStore, Store};
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    #[tokio::test]
+    async fn a_namespace_with_many_workflows_has_no_estimate_of_another_forgotten() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock::start())));
+        let (shown, estimates) = (Shown::of(&store), Estimates::default());
+        let [one, other] = ["one", "other"].map(|name| Namespace::parse(name).unwrap());
+        let median = Some(Duration::from_secs(7));
+        keep(&mut estimates.known(), (&other, "w"), Estimate { made_at: NOW, median });
+        for at in 0..3 * CAPACITY {
+            let name = format!("w{at}");
+            assert_eq!(estimates.of((&shown, NOW), &one, &name).await, None);
+        }
+        assert_eq!(estimates.of((&shown, NOW), &other, "w").await, median);
+        let kept = estimates.known().values().map(HashMap::len).sum::<usize>();
+        assert!(kept <= CAPACITY, "{kept}");
     }
 }
