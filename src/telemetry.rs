@@ -23,8 +23,10 @@ pub const FLOW_TARGET: &str = "rethread::flow";
 /// Target of the lines about the configuration, which is read before there is a log.
 const CONFIG_TARGET: &str = "rethread::config";
 
-/// The libraries that log what a peer sends, as much as it likes, unless the setting names them.
-const QUIET_LIBRARIES: &str = "h2=error,hyper=error,hyper_util=error,rustls=error";
+/// The libraries that log what a peer sends, as much as it likes, or a line for each connection that a
+/// database ends, unless the setting names them.
+const QUIET_LIBRARIES: &str = "h2=error,hyper=error,hyper_util=error,rustls=error,\
+     sqlx::postgres=error,sqlx::pool=error,sqlx_core::pool=error";
 
 /// The longest time that the end of the process waits for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);

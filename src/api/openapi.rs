@@ -265,7 +265,9 @@ fn describe_steps(document: &mut OpenApi) {
 fn header_of(status: StatusCode) -> Option<(&'static str, &'static str)> {
     match status {
         StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", "The schemes that are taken")),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::INSUFFICIENT_STORAGE => {
             Some(("Retry-After", "Seconds to wait before another try"))
         }
         _ => None,
@@ -308,6 +310,9 @@ fn add_problems(path: &str, operation: &mut Operation) {
     }
     if path != "/health/live" && path != "/health" {
         statuses.push("503");
+    }
+    if !open && path != "/health" {
+        statuses.push("507");
     }
     if path.contains('{') || path.starts_with("/invoke") {
         statuses.push("404");

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use crate::contract::ProblemDocument;
 use crate::identity::Refusal;
 use crate::model::{Category, Fault, Faults};
-use crate::runtime::{Rejection, RuntimeError};
+use crate::runtime::{Cause, Rejection, RuntimeError};
 
 /// The prefix of every problem's `type`; the problem's code follows it. Nothing is fetched.
 const TYPE_PREFIX: &str = "https://rethread.dev/problems/";
@@ -87,6 +87,7 @@ kinds! {
     INTERNAL = INTERNAL_SERVER_ERROR "internal" Internal false "A fault of this server";
     RECORD_DAMAGED = INTERNAL_SERVER_ERROR "record_damaged" Storage false "A stored record is damaged";
     STORAGE_UNAVAILABLE = SERVICE_UNAVAILABLE "storage_unavailable" Storage true "Storage cannot be reached";
+    STORAGE_FULL = INSUFFICIENT_STORAGE "storage_full" Storage true "Storage is full";
     NOT_TAKEN = SERVICE_UNAVAILABLE "not_taken" Resource false "The call waits for a replica to act on it";
     OVERLOADED = SERVICE_UNAVAILABLE "overloaded" Resource true "The server has no memory left for this";
     TOO_MANY_CONNECTIONS = SERVICE_UNAVAILABLE "too_many_connections" Resource true "Too many connections";
@@ -101,12 +102,14 @@ pub(super) struct Problem {
     detail: String,
     errors: Vec<Fault>,
     retry_after: Option<Duration>,
+    /// The failure behind it, which goes to the log alone.
+    cause: Option<Cause>,
 }
 
 impl Problem {
     /// Makes a problem of a kind, with the detail of this case.
     pub(super) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None }
     }
 
     /// Returns the problem with this `Retry-After`.
@@ -156,6 +159,11 @@ impl Problem {
         self
     }
 
+    /// Returns the detail of this case.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Returns the kind of this problem.
     pub(super) fn kind(&self) -> &'static Kind {
         self.kind
@@ -198,7 +206,7 @@ const fn refused(rejection: &Rejection) -> &'static Kind {
 
 impl From<RuntimeError> for Problem {
     fn from(error: RuntimeError) -> Self {
-        let detail = error.to_string();
+        let (detail, cause) = (error.to_string(), error.cause());
         match error {
             RuntimeError::Invalid(errors) => Self::faults(errors),
             RuntimeError::ExecNotAllowed(errors) => {
@@ -225,8 +233,15 @@ impl From<RuntimeError> for Problem {
             RuntimeError::QueueFull { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(&QUEUE_FULL, detail) }
             }
-            RuntimeError::Unavailable { retry_after } => {
-                Self { retry_after: Some(retry_after), ..Self::new(&STORAGE_UNAVAILABLE, detail) }
+            RuntimeError::Unavailable { retry_after, .. }
+            | RuntimeError::StorageReadOnly { retry_after, .. } => Self {
+                retry_after: Some(retry_after),
+                cause,
+                ..Self::new(&STORAGE_UNAVAILABLE, detail)
+            },
+            RuntimeError::StorageFull { retry_after, .. } => {
+                let problem = Self::new(&STORAGE_FULL, detail);
+                Self { retry_after: Some(retry_after), cause, ..problem }
             }
             RuntimeError::NotTaken { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(&NOT_TAKEN, detail) }
@@ -266,6 +281,9 @@ impl IntoResponse for Problem {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
             }
         }
+        if let Some(cause) = self.cause.clone() {
+            response.extensions_mut().insert(cause);
+        }
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -298,7 +316,21 @@ mod tests {
             (RuntimeError::SeqOutOfRange { last_seq: 3 }, 400, "seq_out_of_range"),
             (RuntimeError::HistoryTooLarge { limit: 3 }, 413, "history_too_large"),
             (RuntimeError::QueueFull { retry_after: wait }, 429, "queue_full"),
-            (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),
+            (
+                RuntimeError::Unavailable { retry_after: wait, cause: String::new() },
+                503,
+                "storage_unavailable",
+            ),
+            (
+                RuntimeError::StorageReadOnly { retry_after: wait, cause: String::new() },
+                503,
+                "storage_unavailable",
+            ),
+            (
+                RuntimeError::StorageFull { retry_after: wait, cause: String::new() },
+                507,
+                "storage_full",
+            ),
             (RuntimeError::NotTaken { retry_after: wait }, 503, "not_taken"),
             (RuntimeError::Overloaded { retry_after: wait }, 503, "overloaded"),
             (refused(Rejection::OtherDigest(None)), 409, "digest_mismatch"),
@@ -306,7 +338,7 @@ mod tests {
             (RuntimeError::Internal, 500, "internal"),
         ];
         for (error, status, code) in table {
-            let waits = matches!(status, 429 | 503) || code == "thread_deleting";
+            let waits = matches!(status, 429 | 503 | 507) || code == "thread_deleting";
             let problem = Problem::from(error);
             assert_eq!((problem.kind.status.as_u16(), problem.kind.code), (status, code));
             let response = problem.into_response();

@@ -18,9 +18,10 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 use tracing::Span;
 
 use super::Api;
-use super::problem::{MEDIA_TYPE, Problem, QUOTA_EXCEEDED, TOO_MANY_WRONG_KEYS};
+use super::problem::{MEDIA_TYPE, NOT_READY, Problem, QUOTA_EXCEEDED, TOO_MANY_WRONG_KEYS};
 use super::settings::Answered;
 use crate::model::ThreadId;
+use crate::runtime::Cause;
 
 /// The longest request id taken from a client, in characters.
 const MAX_REQUEST_ID: usize = 128;
@@ -73,14 +74,27 @@ pub(super) fn span(request: &Request) -> Span {
 pub(super) fn log(response: &Response, elapsed: Duration, _: &Span) {
     let status = response.status().as_u16();
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    let is_loud = status >= 500 || (status >= 400 && !is_told_elsewhere(response));
+    let is_loud = status >= 400 && !is_told_elsewhere(response);
     if !is_loud || LOUD.check().is_err() {
         tracing::debug!(status, elapsed_us, "answered");
     } else if status >= 500 {
-        tracing::warn!(status, elapsed_us, "answered");
+        let (code, cause) = why(response);
+        tracing::warn!(status, elapsed_us, code, cause, "answered");
     } else {
         tracing::info!(status, elapsed_us, "answered");
     }
+}
+
+/// Returns the code of a failed request's answer, and what is behind it; a page has no code.
+fn why(response: &Response) -> (Option<&str>, Option<&str>) {
+    let problem = response.extensions().get::<Arc<Problem>>();
+    let cause = response.extensions().get::<Cause>();
+    (
+        problem.map(|problem| problem.kind().code),
+        cause
+            .map(|Cause(cause)| cause.as_str())
+            .or_else(|| problem.map(|problem| problem.detail())),
+    )
 }
 
 /// The lines about failed requests in a second, and at once: a crowd of them, which needs no key,
@@ -92,11 +106,12 @@ static LOUD: LazyLock<DefaultDirectRateLimiter> = LazyLock::new(|| {
     RateLimiter::direct(Quota::per_second(each_second).allow_burst(at_once))
 });
 
-/// Returns whether this is a refusal that comes in crowds and that another module logs, once a
-/// second at most.
+/// Returns whether this is a refusal that comes in crowds, or at each probe, and that another module
+/// logs, once a second at most or when it begins.
 fn is_told_elsewhere(response: &Response) -> bool {
     let problem = response.extensions().get::<Arc<Problem>>();
-    problem.is_some_and(|problem| [&QUOTA_EXCEEDED, &TOO_MANY_WRONG_KEYS].contains(&problem.kind()))
+    let kinds = [&QUOTA_EXCEEDED, &TOO_MANY_WRONG_KEYS, &NOT_READY];
+    problem.is_some_and(|problem| kinds.contains(&problem.kind()))
 }
 
 /// Answers a request whose handler panicked. The hook of panics logs where.

@@ -285,6 +285,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         exec_allow: settings.exec_allow.clone(),
         exec_env: settings.programs.variables.clone(),
         fallback: false,
+        storage_reserve: settings.storage_reserve,
         store_retry: StoreRetry { initial: settings.store_retry.0, max: settings.store_retry.1 },
     }
 }

@@ -179,6 +179,11 @@ settings! {
     // Long enough to ride out a garbage-collecting database, short enough that nobody waits long.
     lease: "RETHREAD_LEASE", "DURATION" = "5s";
 
+    /// Free space that new threads leave on the disk of an SQLite file, so that running ones can write
+    /// their ends; below it what would add a thread or a workflow is answered with 507 (`storage_full`)
+    // The largest batch of writes, once in the log and once in the database.
+    storage_reserve: "RETHREAD_STORAGE_RESERVE", "SIZE" = "32MiB";
+
     /// Before a call that the database failed for now is made a second time; doubles from then on
     // A lost connection is replaced within it; a crowd of callers does not come back all at once.
     store_retry_initial: "RETHREAD_STORE_RETRY_INITIAL", "DURATION" = "25ms";

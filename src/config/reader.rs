@@ -28,6 +28,8 @@ const SIZES: RangeInclusive<u64> = 256..=1 << 30;
 /// The range of the pauses between calls of the store. A shorter pause is a loop that spins; a
 /// longer one leaves a recovered database unused.
 const STORE_RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
+/// The range of the reserve on a disk, in bytes. With less, running threads could not write their ends.
+const RESERVE: RangeInclusive<u64> = 1 << 20..=1 << 40;
 /// The range of the memory limit, in bytes. Below, the server at rest would take all of it; above,
 /// no machine has as much.
 const MEMORY: RangeInclusive<u64> = 64 << 20..=16 << 40;
@@ -108,6 +110,11 @@ impl Reader<'_> {
     pub(super) fn memory_limit(&mut self) -> Read<Option<u64>> {
         let words = "a size from 64MiB to 16TiB, such as 2GiB";
         self.read_optional("memory_limit", words, |text| parse::size(text, &MEMORY)).ok()
+    }
+
+    pub(super) fn storage_reserve(&mut self) -> Option<u64> {
+        let words = "a size from 1MiB to 1TiB, such as 64MiB";
+        self.read("storage_reserve", words, |text| parse::size(text, &RESERVE))
     }
 
     pub(super) fn duration(

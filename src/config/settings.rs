@@ -88,6 +88,8 @@ pub struct Settings {
     pub memory_limit: Option<u64>,
     /// The time that a silent replica keeps its threads.
     pub lease: Duration,
+    /// The free space, in bytes, that new threads leave on the disk of an `SQLite` file.
+    pub storage_reserve: u64,
     /// The first and the longest wait between tries of a call that fails in the database for now.
     pub store_retry: (Duration, Duration),
     /// The silence after which a thread counts as stuck.
@@ -176,6 +178,7 @@ impl Settings {
             stale_action: reader.stale_action(),
             retention: reader.duration("retention", &RETENTION),
             audit: reader.audit(),
+            storage_reserve: reader.storage_reserve(),
             store_retry: reader.store_retry(),
             shutdown_grace: reader.duration("shutdown_grace", &SHUTDOWN_GRACE),
             shutdown_delay: reader.duration("shutdown_delay", &SHUTDOWN_DELAY),
@@ -248,7 +251,7 @@ mod tests {
             (&Vec::new(), &crate::config::CorsOrigins::Named(Vec::new()))
         );
         assert_eq!((settings.max_body, settings.max_event), (4 << 20, 1 << 20));
-        assert_eq!(settings.memory_limit, None);
+        assert_eq!((settings.memory_limit, settings.storage_reserve), (None, 32 << 20));
         assert_eq!(settings.lease, Duration::from_secs(5));
         assert_eq!(settings.stale_after, Duration::from_mins(2));
         assert_eq!(settings.max_recoveries, 5);

@@ -4,7 +4,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
-use crate::runtime::RuntimeError;
+use crate::runtime::{Cause, RuntimeError};
 
 /// The policy of every page: only our own script, style and event streams; no inline code, no
 /// frames, no foreign forms.
@@ -58,6 +58,8 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         RuntimeError::ThreadNotFound | RuntimeError::WorkflowNotFound => StatusCode::NOT_FOUND,
         RuntimeError::Invalid(_) | RuntimeError::SeqOutOfRange { .. } => StatusCode::BAD_REQUEST,
         RuntimeError::Unavailable { .. }
+        | RuntimeError::StorageReadOnly { .. }
+        | RuntimeError::StorageFull { .. }
         | RuntimeError::NotTaken { .. }
         | RuntimeError::Overloaded { .. }
         | RuntimeError::QueueFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -76,7 +78,9 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::Corrupt
         | RuntimeError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    message(status, &error.to_string())
+    let mut page = message(status, &error.to_string());
+    page.extensions_mut().insert(error.cause().unwrap_or_else(|| Cause(error.to_string())));
+    page
 }
 
 /// Answers a path that leads nowhere.

@@ -125,6 +125,8 @@ pub struct Metrics {
     pub recent_saves: LatencyWindow,
     /// Recent loads of threads, for the health report.
     pub recent_loads: LatencyWindow,
+    /// Recent heartbeats, for the health report: they are made whether or not anybody calls.
+    pub recent_beats: LatencyWindow,
 }
 
 /// Makes a histogram of 1 ms to 17 min: from a local call to a long program.
@@ -217,6 +219,7 @@ impl Metrics {
             ),
             recent_saves: LatencyWindow::default(),
             recent_loads: LatencyWindow::default(),
+            recent_beats: LatencyWindow::default(),
             registry: r,
         }
     }
@@ -228,6 +231,14 @@ impl Metrics {
             self.journal_commit.observe(took.as_secs_f64());
             self.journal_batch_size.observe(f64::from(u32::try_from(appends).unwrap_or(u32::MAX)));
         } else {
+            self.storage_errors.inc();
+        }
+    }
+
+    /// Records a heartbeat, or the failure of one.
+    pub fn beat(&self, took: Duration, ok: bool) {
+        self.recent_beats.record(took, ok);
+        if !ok {
             self.storage_errors.inc();
         }
     }

@@ -4,17 +4,24 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::model::lock;
 
 /// The number of samples kept: enough for a steady 95th percentile, 16 KiB of memory.
 const SAMPLES: usize = 1024;
 
-/// The last 1024 calls of a kind: how long they took and whether they succeeded.
+/// The time for which samples count: a store that has been well for so long is well, however few calls
+/// were made since.
+const RECENT: Duration = Duration::from_mins(5);
+
+/// The last 1024 calls of a kind in five minutes: how long they took and whether they succeeded.
 #[derive(Debug, Default)]
 pub struct LatencyWindow(Mutex<VecDeque<Sample>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
+    at: Instant,
     took: Duration,
     ok: bool,
 }
@@ -46,14 +53,16 @@ impl LatencyWindow {
         if samples.len() == SAMPLES {
             samples.pop_front();
         }
-        samples.push_back(Sample { took, ok });
+        samples.push_back(Sample { at: Instant::now(), took, ok });
     }
 
     /// Returns the summary of the window. Percentiles are over the calls that succeeded: a refused
     /// connection fails fast and would make a broken store look quick.
     pub fn summary(&self) -> WindowSummary {
         let (mut took, calls) = {
-            let samples = lock(&self.0);
+            let mut samples = lock(&self.0);
+            let old = samples.partition_point(|sample| sample.at.elapsed() > RECENT);
+            samples.drain(..old);
             let good = samples.iter().filter(|sample| sample.ok).map(|sample| sample.took);
             (good.collect::<Vec<_>>(), samples.len())
         };
@@ -110,5 +119,16 @@ mod tests {
         }
         let summary = window.summary();
         assert_eq!((summary.p95_ms, summary.failed, summary.calls), (Some(2.0), 0, 1024));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn samples_count_for_five_minutes() {
+        let window = LatencyWindow::default();
+        window.record(Duration::ZERO, false);
+        tokio::time::advance(RECENT / 2).await;
+        window.record(Duration::from_millis(2), true);
+        assert_eq!((window.summary().calls, window.summary().failed), (2, 1));
+        tokio::time::advance(RECENT / 2 + Duration::from_millis(1)).await;
+        assert_eq!((window.summary().calls, window.summary().failed), (1, 0));
     }
 }

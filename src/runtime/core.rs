@@ -35,6 +35,7 @@ use crate::runtime::settings::{
     SNAPSHOT_WRITERS,
 };
 use crate::runtime::shown::Shown;
+use crate::runtime::write::availability::Availability;
 use crate::runtime::write::writer::JournalWriter;
 use crate::store::Store;
 
@@ -86,6 +87,8 @@ pub(super) struct Core {
     /// The memory for what attempts receive.
     pub(super) rooms: Arc<Rooms>,
     pub(super) estimates: Estimates,
+    /// Whether the store takes calls.
+    pub(super) availability: Arc<Availability>,
     /// The circuit breakers of the targets that steps call.
     pub(super) breakers: Arc<Breakers>,
     /// The tasks at work on the workers.
@@ -148,6 +151,7 @@ pub(super) struct CoreParts {
     pub(super) writer: JournalWriter,
     pub(super) feed: Arc<Feed>,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
+    pub(super) availability: Arc<Availability>,
 }
 
 impl Core {
@@ -179,6 +183,7 @@ impl Core {
             filters,
             rooms,
             estimates: Estimates::default(),
+            availability: made.availability,
             breakers: Arc::new(breakers),
             roster: Arc::default(),
             workers: tokio::runtime::Handle::try_current().ok(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::calls::{
     audit as audit_list, checkpoints, control, diagnostics as bundle, diff as compare, explain,
-    fork, health, interventions, invoke, monitor, query, stats, workflows,
+    fork, health, interventions, invoke, monitor, query, stats, storage, workflows,
 };
 use super::claim::recoveries;
 use super::drive::snapshots;
@@ -29,7 +29,7 @@ use crate::runtime::core::Core;
 use crate::runtime::feed::heads::Follow;
 use crate::runtime::feed::live::LiveEvents;
 use crate::runtime::types::{
-    AuditEvent, Control, EventPage, HeldEvent, Invoke, RawEvent, RuntimeError, Signal,
+    AuditEvent, Control, EventPage, HeldEvent, Invoke, RawEvent, RuntimeError, Signal, Unready,
 };
 
 /// The runtime as faces see it; cheap to clone.
@@ -425,8 +425,8 @@ impl Handle {
     }
 
     /// Returns whether this replica can work now (readiness).
-    pub fn ready(&self) -> bool {
-        health::ready(&self.core)
+    pub fn ready(&self) -> Result<(), Unready> {
+        storage::unready(&self.core).map_or(Ok(()), Err)
     }
 
     /// Makes the whole health report, with the circuits of a namespace.
@@ -436,7 +436,7 @@ impl Handle {
 
     /// Returns the state of the store, as `/health/checkpointer` shows it.
     pub async fn store_health(&self) -> StoreHealth {
-        health::store(&self.core).await
+        storage::health(&self.core).await
     }
 
     /// Returns the key that signs stream tokens: the same on every replica and after every restart.

@@ -43,6 +43,9 @@ pub struct RuntimeSettings {
     pub exec_env: VariablePolicy,
     /// Set if the store replaces one that could not be reached.
     pub fallback: bool,
+    /// The free bytes on the store's disk below which nothing new is accepted, so that running threads
+    /// can still write their ends.
+    pub storage_reserve: u64,
     /// The retry policy for transient store failures.
     pub store_retry: StoreRetry,
 }
@@ -118,10 +121,6 @@ pub(super) const MAX_BATCH: usize = 500;
 /// outputs must be written well within the 10 s that a statement may take, or it would be sent
 /// again for ever.
 pub(super) const MAX_BATCH_BYTES: usize = 16 << 20;
-
-/// The free bytes on the store's disk below which no new thread is accepted, so that running
-/// threads can still write their ends: the largest batch, once in the log and once in the database.
-pub(super) const DISK_RESERVE: u64 = 32 << 20;
 
 /// The number of writes queued for one writer before senders wait: several full batches.
 pub(super) const WRITER_QUEUE: usize = 4_096;

@@ -20,6 +20,7 @@ use crate::runtime::handle::Handle;
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::renew::LeaseParts;
 use crate::runtime::lease::roster::Activity;
+use crate::runtime::write::availability::Availability;
 use crate::runtime::write::writer::{JournalWriter, WriterParts};
 use crate::store::StoreError;
 
@@ -38,12 +39,16 @@ pub struct Runtime {
 impl Runtime {
     /// Registers this replica and starts looking for work.
     pub async fn start(parts: RuntimeParts) -> Result<Self, StoreError> {
+        let availability = Arc::new(Availability::new(Arc::clone(&parts.metrics)));
         let lease = LeaseParts {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             replica: parts.settings.replica.clone(),
             ttl: parts.settings.lease,
+            metrics: Arc::clone(&parts.metrics),
+            retry: parts.settings.store_retry,
+            availability: Arc::clone(&availability),
         };
         let control = parts.control.clone();
         let (sender, authority) = watch::channel(register(lease.clone(), control.as_ref()).await?);
@@ -55,8 +60,9 @@ impl Runtime {
             entropy: Arc::clone(&parts.entropy),
             metrics: Arc::clone(&parts.metrics),
             retry: parts.settings.store_retry,
+            availability: Arc::clone(&availability),
         });
-        let made = CoreParts { writer, feed: Arc::clone(&feed), authority };
+        let made = CoreParts { writer, feed: Arc::clone(&feed), authority, availability };
         let core = Arc::new(Core::new(parts, made));
         for writer in writers {
             keep_running(&core, "the journal's writer", writer);
@@ -67,7 +73,7 @@ impl Runtime {
             Some(control) => core.background.spawn_on(lease, control),
             None => core.background.spawn(lease),
         };
-        let store = Arc::clone(&core.parts.store);
+        let store = (Arc::clone(&core.parts.store), Arc::clone(&core.availability));
         let poll = feed.poll(store, core.authority.clone(), core.stopped.clone());
         keep_running(&core, "the feed", poll);
         keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));

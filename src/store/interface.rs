@@ -68,6 +68,12 @@ pub trait Store:
     /// Whether the store answers; a cheap round trip.
     async fn ping(&self) -> Result<()>;
 
+    /// Whether the store answers, is not read-only, and has room for what is written; by a trial that
+    /// leaves nothing, which costs more than [`Self::ping`].
+    async fn takes_writes(&self) -> Result<()> {
+        self.ping().await
+    }
+
     /// A random value of 32 bytes that all replicas share and that survives restarts; made from
     /// `candidate` by the first who asks.
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]>;

@@ -12,6 +12,7 @@ use crate::api::query::{NoParams, QueryString};
 use crate::api::{Api, Keys};
 use crate::contract::{HealthCheck, HealthReport, HealthStatus, ProbeAnswer, StoreHealth};
 use crate::identity::Freshness;
+use crate::runtime::Cause;
 
 /// The media type of the Prometheus text format, for callers that ask for no other.
 const TEXT_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -40,10 +41,10 @@ pub(in crate::api) async fn ready(
     State(api): State<Api>,
     _: QueryString<NoParams>,
 ) -> Result<JsonAnswer<ProbeAnswer>, Problem> {
-    if api.handle.ready() {
-        return Ok(JsonAnswer(ProbeAnswer { status: "ready" }));
+    match api.handle.ready() {
+        Ok(()) => Ok(JsonAnswer(ProbeAnswer { status: "ready" })),
+        Err(why) => Err(Problem::new(&NOT_READY, format!("{why}; GET /health says more"))),
     }
-    Err(Problem::new(&NOT_READY, "GET /health says what is wrong"))
 }
 
 /// Read the whole health report
@@ -61,7 +62,7 @@ pub(in crate::api) async fn health(
     State(api): State<Api>,
     Within(namespace): Within,
     _: QueryString<NoParams>,
-) -> (StatusCode, JsonAnswer<HealthReport>) {
+) -> Response {
     let mut report = api.handle.health(&namespace).await;
     report.add("api_keys", keys_check(&api.settings.keys));
     if let Some(issuer) = &api.settings.issuer {
@@ -71,7 +72,17 @@ pub(in crate::api) async fn health(
         HealthStatus::Healthy | HealthStatus::Warning | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Critical | HealthStatus::Failed => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, JsonAnswer(report))
+    let cause = worst(&report);
+    let mut response = (status, JsonAnswer(report)).into_response();
+    response.extensions_mut().insert(cause);
+    response
+}
+
+/// Returns what the worst checks say, for the log.
+fn worst(report: &HealthReport) -> Cause {
+    let worst = report.checks.iter().filter(|(_, check)| check.status == report.status);
+    let said = worst.map(|(name, check)| format!("{name}: {}", check.detail));
+    Cause(said.collect::<Vec<_>>().join("; "))
 }
 
 fn keys_check(keys: &Keys) -> HealthCheck {

@@ -190,7 +190,7 @@ impl Reader {
         let held = self.hold(page.events);
         drop(turn);
         if let Err(error) = held {
-            tracing::warn!(thread_id = %self.thread, %error, "a stream ends: reading failed");
+            self.ends(&error);
             return None;
         }
         Some(())
@@ -225,15 +225,24 @@ impl Reader {
             match read {
                 Ok(page) => return Some((page, turn)),
                 Err(error) if left == 0 || error == RuntimeError::ThreadNotFound => {
-                    tracing::warn!(thread_id = %self.thread, %error, "a stream ends: reading failed");
+                    self.ends(&error);
                     return None;
                 }
-                Err(error) => tracing::warn!(thread_id = %self.thread, %error, "read again"),
+                Err(error) => tracing::debug!(thread_id = %self.thread, %error, "read again"),
             }
             drop(turn);
             tokio::time::sleep(READ_AGAIN).await;
         }
         None
+    }
+
+    /// Logs why a stream ends. An outage, which ends all, is told by whoever noticed it.
+    fn ends(&self, error: &RuntimeError) {
+        if error.is_of_an_outage() {
+            tracing::debug!(thread_id = %self.thread, %error, "a stream ends: reading failed");
+        } else {
+            tracing::warn!(thread_id = %self.thread, %error, "a stream ends: reading failed");
+        }
     }
 
     /// Ends the stream, because the journal has a gap after the cursor.

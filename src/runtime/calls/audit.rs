@@ -68,7 +68,8 @@ pub(in crate::runtime) async fn record(core: &Core, event: AuditEvent) {
     let written =
         patiently(async { Ok(core.store().keep_audit(std::slice::from_ref(&row)).await?) });
     if let Err(error) = written.await {
-        tracing::warn!(%error, action = row.action, by = row.by, "an audit entry is written later");
+        core.availability.failed_client(&error);
+        tracing::debug!(%error, action = row.action, by = row.by, "an audit entry is written later");
         let alike = (row.namespace, row.by, row.action, counted.id.clone());
         core.audit.with(|book| book.insert(alike, counted));
     }
@@ -142,7 +143,8 @@ async fn write(core: &Core) {
         book.retain(|_, counted| !counted.written || now.since(counted.first) < COUNTED_FOR);
     });
     if let Err(error) = written {
-        tracing::warn!(%error, "audit entries are written later");
+        core.availability.failed_client(&error);
+        tracing::debug!(%error, "audit entries are written later");
     }
 }
 
@@ -155,7 +157,7 @@ async fn expire(core: &Core) {
             Ok(count) if count < BATCH || core.draining.is_cancelled() => break,
             Ok(_) => tokio::task::yield_now().await,
             Err(error) => {
-                tracing::warn!(%error, "cannot delete old audit entries");
+                core.availability.failed("the deletion of old audit entries", &error);
                 break;
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::patience::{patiently, persistently};
+use super::patience::{patiently, persistently, unavailable};
 use super::workflows::check_input;
 use crate::contract::{
     AbortRequest, EditRequest, Invoked, ReasonRequest, ResolveRequest, ResumeRequest, SkipRequest,
@@ -269,7 +269,7 @@ async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, R
         Err(if reached.load(Ordering::Relaxed) {
             RuntimeError::NotTaken { retry_after: RETRY_AFTER }
         } else {
-            RuntimeError::Unavailable { retry_after: RETRY_AFTER }
+            unavailable("the store has not answered the last look at the call")
         })
     })
 }

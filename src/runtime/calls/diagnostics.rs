@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::checkpoint::checkpoint_of;
-use super::health;
 use super::monitor::stuck;
 use super::patience::{patiently, persistently, shown};
 use super::query::status;
+use super::{health, storage};
 use crate::contract::{
     Checkpoint, DiagnosedReplica, DiagnosedWorkflow, Diagnostics, EffectiveLimits, PastFailure,
     ThreadFacts, WorkflowName,
@@ -98,7 +98,7 @@ async fn facts(core: &Core, row: &ThreadRow, now: Timestamp) -> Result<ThreadFac
 }
 
 async fn replica(core: &Core, namespace: &Namespace) -> DiagnosedReplica {
-    let (health, store) = tokio::join!(health::report(core, namespace), health::store(core));
+    let (health, store) = tokio::join!(health::report(core, namespace), storage::health(core));
     let settings = &core.parts.settings;
     DiagnosedReplica {
         name: settings.replica.clone(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::control;
-use super::patience::persistently;
+use super::patience::{persistently, unavailable};
 use super::query::started_by;
 use super::request_hash::thread_hash;
 use crate::contract::{Invoked, ResumeRequest, StoredName, WorkflowSource};
@@ -11,7 +11,6 @@ use crate::machine::Rejection;
 use crate::model::{Fault, Json, Role, ThreadId, ThreadStatus};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load;
-use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Control, Invoke, RuntimeError};
 use crate::store::ThreadRow;
 
@@ -134,7 +133,8 @@ pub(in crate::runtime) async fn replay(
     let known =
         persistently(core, || async { Ok(core.store().by_idempotency_key(key).await?) }).await?;
     // The thread was deleted in between: the client may try again.
-    let (thread, hash) = known.ok_or(RuntimeError::Unavailable { retry_after: RETRY_AFTER })?;
+    let (thread, hash) =
+        known.ok_or_else(|| unavailable("the thread of this key was deleted meanwhile"))?;
     if key_hash != Some(&hash) {
         return Err(RuntimeError::IdempotencyMismatch);
     }

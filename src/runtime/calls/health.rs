@@ -1,66 +1,26 @@
-//! Health of this replica and its store.
+//! Health of this replica.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::contract::{Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
+use super::storage;
+use crate::contract::{Circuit, HealthCheck, HealthReport, HealthStatus};
 use crate::model::{Namespace, millis};
-use crate::observe::WindowSummary;
 use crate::runtime::core::Core;
 use crate::runtime::notices::FAILING_FOR;
 use crate::runtime::upkeep::clock::{TOLERATED, skew_ms};
 use crate::store::NoticeCount;
 
-/// The failure rate of recent store calls above which the store counts as degraded.
-const DEGRADED_ERROR_RATE: f64 = 0.01;
-/// How long a health check waits for the store: health must answer while the store does not.
-const PATIENCE: Duration = Duration::from_millis(800);
 /// The number of open circuits named in a check's detail: the report has the others.
 const NAMED_CIRCUITS: usize = 5;
 
-/// Returns whether this replica can take and drive threads now.
-pub(in crate::runtime) fn ready(core: &Core) -> bool {
-    core.authority().holds() && !core.leaving.is_cancelled() && !core.draining.is_cancelled()
-}
-
-/// Reports the health of the store.
-pub(in crate::runtime) async fn store(core: &Core) -> StoreHealth {
-    let info = core.store().info();
-    let answers = matches!(tokio::time::timeout(PATIENCE, core.store().ping()).await, Ok(Ok(())));
-    let metrics = &core.parts.metrics;
-    let (saves, loads) = (metrics.recent_saves.summary(), metrics.recent_loads.summary());
-    let error_rate = saves.error_rate().max(loads.error_rate());
-    let fallback = core.parts.settings.fallback.then_some(info.backend);
-    let degraded = fallback.is_some() || error_rate > DEGRADED_ERROR_RATE;
-    let status = match (answers, degraded) {
-        (false, _) => HealthStatus::Failed,
-        (true, true) => HealthStatus::Degraded,
-        (true, false) => HealthStatus::Healthy,
-    };
-    // Nobody reads more digits than microseconds.
-    let rounded = |millis: f64| (millis * 1_000.0).round() / 1_000.0;
-    let latency = |window: WindowSummary| Latency {
-        p50_ms: window.p50_ms.map(rounded),
-        p95_ms: window.p95_ms.map(rounded),
-    };
-    StoreHealth {
-        backend: info.backend,
-        durable: info.durable,
-        fallback,
-        status,
-        save: latency(saves),
-        load: latency(loads),
-        error_rate,
-    }
-}
-
 /// Makes the whole report.
 pub(in crate::runtime) async fn report(core: &Core, namespace: &Namespace) -> HealthReport {
-    let storage = store(core).await;
+    let storage = storage::health(core).await;
     let mut checks = BTreeMap::new();
-    checks.insert("storage".to_owned(), storage_check(&storage));
+    checks.insert("storage".to_owned(), storage::check(core, &storage));
     checks.insert("lease".to_owned(), lease_check(core));
     checks.insert("capacity".to_owned(), capacity_check(core));
     checks.insert("memory".to_owned(), memory_check(core));
@@ -78,45 +38,6 @@ pub(in crate::runtime) async fn report(core: &Core, namespace: &Namespace) -> He
         circuits,
         version: env!("CARGO_PKG_VERSION"),
         uptime_ms: millis(uptime),
-    }
-}
-
-fn storage_check(storage: &StoreHealth) -> HealthCheck {
-    let bad = storage.status != HealthStatus::Healthy;
-    let failing = bad && (storage.fallback.is_none() || storage.status == HealthStatus::Failed);
-    let (detail, recommendation) = match (failing, storage.fallback, storage.durable) {
-        (true, _, _) => (
-            "the store fails calls",
-            Some("look at the database: is it up, reachable, and has it room?"),
-        ),
-        (false, None, _) => ("the store answers", None),
-        (false, Some(_), true) => (
-            "a local file stands in for the database, which could not be reached at start: other \
-             replicas do not see these threads",
-            Some(
-                "bring the database back, then restart this server where its fallback file is: \
-                 what it holds is moved to the database",
-            ),
-        ),
-        (false, Some(_), false) => (
-            "memory stands in for the database, which could not be reached at start: nothing \
-             survives this process",
-            Some(
-                "bring the database back, let running threads end, then restart this server; set \
-                 RETHREAD_FALLBACK=sqlite to lose nothing next time",
-            ),
-        ),
-    };
-    HealthCheck {
-        status: storage.status,
-        value: json!({
-            "backend": storage.backend,
-            "fallback": storage.fallback,
-            "errorRate": storage.error_rate,
-        }),
-        detail: detail.to_owned(),
-        consecutive_failures: u32::from(bad),
-        recommendation: recommendation.map(str::to_owned),
     }
 }
 

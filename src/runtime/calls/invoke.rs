@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use super::existing;
-use super::patience::patiently;
+use super::patience::{patiently, unavailable};
 use super::request_hash::{thread_hash, whole_hash};
+use super::storage::takes_new;
 use super::workflows::{Source, check_input, resolve};
 use crate::contract::Invoked;
 use crate::definition::Plan;
@@ -19,7 +20,7 @@ use crate::runtime::drive::driver::Driver;
 use crate::runtime::drive::release::supervise;
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::roster::Activity;
-use crate::runtime::settings::{DISK_RESERVE, RETRY_AFTER};
+use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Invoke, RuntimeError};
 use crate::runtime::write::writer::Committed;
 use crate::store::{Disposition, IdempotencyKey, Side, Start, Write, WriteOutcome};
@@ -170,18 +171,9 @@ pub(in crate::runtime) fn has_room(
     core: &Core,
     namespace: &Namespace,
 ) -> Result<bool, RuntimeError> {
-    let authority = core.authority();
-    if !authority.holds() {
-        return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
-    }
+    takes_new(core)?;
     if core.parts.memory.is_short() {
         return Err(RuntimeError::Overloaded { retry_after: RETRY_AFTER });
-    }
-    if let Some(disk) = core.store().disk()
-        && disk.free_bytes < DISK_RESERVE
-    {
-        tracing::warn!(free = disk.free_bytes, reserve = DISK_RESERVE, "the disk is nearly full");
-        return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
     }
     let draining = core.draining.is_cancelled();
     let queued = core.queued.load(Ordering::Relaxed);
@@ -340,7 +332,7 @@ fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
         Committed::Answered(WriteOutcome::ThreadExists) => Ok(Some(Made::ThreadExists)),
         Committed::Answered(WriteOutcome::KeyExists) => Ok(Some(Made::KeyExists)),
         Committed::Answered(WriteOutcome::Fenced | WriteOutcome::Busy) | Committed::Lost => {
-            Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
+            Err(unavailable("this replica has lost its lease before the start was durable"))
         }
         // A start that brings the text cannot lack the definition.
         Committed::DefinitionMissing(_)

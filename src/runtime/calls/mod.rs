@@ -20,6 +20,7 @@ pub(super) mod patience;
 pub(super) mod query;
 pub(super) mod request_hash;
 pub(super) mod stats;
+pub(super) mod storage;
 pub(super) mod tallied;
 pub(super) mod token_key;
 pub(super) mod workflows;

@@ -1,7 +1,9 @@
 //! Bounds how long a caller waits for the store, and repeats what may be repeated.
 
+use std::sync::Mutex;
+
 use super::lists::Place;
-use crate::model::Namespace;
+use crate::model::{Namespace, lock};
 use crate::observe::Overloaded;
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::LoadError;
@@ -13,10 +15,11 @@ use crate::store::StoreError;
 impl From<StoreError> for RuntimeError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(detail) => {
-                tracing::warn!(%detail, "storage is unavailable");
-                Self::Unavailable { retry_after: RETRY_AFTER }
+            StoreError::Unavailable(cause) => unavailable(cause),
+            StoreError::ReadOnly(cause) => {
+                Self::StorageReadOnly { retry_after: RETRY_AFTER, cause }
             }
+            StoreError::Full(cause) => Self::StorageFull { retry_after: RETRY_AFTER, cause },
             StoreError::Corrupt { thread, seq, detail } => {
                 tracing::error!(%thread, seq, %detail, "a stored record is damaged");
                 Self::Corrupt
@@ -49,13 +52,25 @@ impl From<LoadError> for RuntimeError {
     }
 }
 
+/// The answer while the store cannot be reached; the cause is for the log.
+pub(in crate::runtime) fn unavailable(cause: impl Into<String>) -> RuntimeError {
+    RuntimeError::Unavailable { retry_after: RETRY_AFTER, cause: cause.into() }
+}
+
+/// The answer while this replica may drive nothing.
+pub(in crate::runtime) fn without_lease(core: &Core) -> RuntimeError {
+    let last = core.availability.reason();
+    let last = last.unwrap_or_else(|| "no call of the store fails now".to_owned());
+    unavailable(format!("this replica has no lease: {last}"))
+}
+
 /// Bounds how long a caller waits for a whole call, or for one call of the store that must not be
 /// repeated. Single reads within it are made [`persistently`].
 pub(in crate::runtime) async fn patiently<T>(
     work: impl Future<Output = Result<T, RuntimeError>>,
 ) -> Result<T, RuntimeError> {
-    let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
-    tokio::time::timeout(STORE_PATIENCE, work).await.unwrap_or(Err(unavailable))
+    let done = tokio::time::timeout(STORE_PATIENCE, work).await;
+    done.unwrap_or_else(|_late| Err(unavailable("no answer within the time that a caller waits")))
 }
 
 /// Makes a call that may be repeated (a read, or a write with a key) again and again while the
@@ -72,14 +87,18 @@ where
     F: Future<Output = Result<T, RuntimeError>>,
 {
     let parts = &core.parts;
+    let last = Mutex::new(None);
     let tries = async {
         let mut retry = Retry::new(&parts.metrics, &*parts.entropy, parts.settings.store_retry);
         loop {
             match work().await {
-                Err(RuntimeError::Unavailable { .. }) if core.authority().holds() => {
+                Err(error) if error.is_of_an_outage() => {
+                    if !core.authority().holds() {
+                        return Err(error);
+                    }
+                    *lock(&last) = Some(error);
                     tokio::time::sleep(retry.again()).await;
                 }
-                Err(unavailable @ RuntimeError::Unavailable { .. }) => return Err(unavailable),
                 answer => {
                     retry.succeeded();
                     return answer;
@@ -88,8 +107,12 @@ where
         }
     };
     let patience = if core.authority().holds() { STORE_PATIENCE } else { STORE_PATIENCE_AWAY };
-    let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
-    tokio::time::timeout(patience, tries).await.unwrap_or(Err(unavailable))
+    let done = tokio::time::timeout(patience, tries).await;
+    let done = done.unwrap_or_else(|_late| {
+        let last = lock(&last).take();
+        Err(last.unwrap_or_else(|| unavailable("no answer within the time that a caller waits")))
+    });
+    done.inspect_err(|error| core.availability.failed_client(error))
 }
 
 /// Reads a list or a count for a client of a namespace [`persistently`], once there is a [`Place`] for
@@ -104,7 +127,7 @@ where
 {
     let place = Place::among(&core.lists, namespace).await?;
     let found = persistently(core, look).await;
-    if !matches!(found, Err(RuntimeError::Unavailable { .. })) {
+    if !matches!(&found, Err(error) if error.is_of_an_outage()) {
         place.answered();
     }
     found

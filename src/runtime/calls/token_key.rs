@@ -89,7 +89,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::runtime::settings::RETRY_AFTER;
+    use crate::runtime::calls::patience::unavailable;
 
     const START: Duration = Duration::from_secs(100);
 
@@ -105,7 +105,7 @@ mod tests {
         fn offer(&self, candidate: Key) -> Result<Key, RuntimeError> {
             self.asked.set(self.asked.get() + 1);
             if self.is_away.get() {
-                return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
+                return Err(unavailable("a test"));
             }
             let value = self.value.get().unwrap_or(candidate);
             self.value.set(Some(value));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::patience::{listed, patiently, persistently};
+use super::storage::takes_new;
 use crate::contract::{Page, StoredName, StoredWorkflow, WorkflowCheck, WorkflowSource};
 use crate::definition::{Plan, TakesLong};
 use crate::model::{Faults, Json, Namespace, Pointer, hex};
@@ -170,6 +171,7 @@ pub(in crate::runtime) async fn save(
     let at = Pointer::root();
     let plan = plan_of(core, namespace, workflow, &at).await?;
     allowed(core, &plan, &at)?;
+    takes_new(core)?;
     let now = core.parts.clock.now();
     let name = namespace.key(&plan.name);
     let saved = persistently(core, || async {

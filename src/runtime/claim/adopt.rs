@@ -200,7 +200,8 @@ impl Adoption {
         loop {
             match ask().await {
                 Err(LoadError::Store(error)) if error.is_transient() => {
-                    tracing::warn!(thread = %claimed.thread_id, %error, "the thread is loaded again");
+                    tracing::debug!(thread = %claimed.thread_id, %error, "the thread is loaded again");
+                    core.availability.failed("the load of a thread", &error);
                     tokio::select! {
                         biased;
                         () = authority.lost() => return None,

@@ -28,18 +28,17 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         let authority = core.authority();
         let looked = tokio::select! {
             biased;
-            looked = look(&core, (&mut ramp, &mut fairness)) => looked,
+            looked = look(&core, (&mut ramp, &mut fairness)) => looked.map_err(Some),
             // Do not wait for a connection that hangs: the next incarnation asks again.
-            () = authority.lost() => Err(StoreError::Unavailable("the lease is lost".to_owned())),
+            () = authority.lost() => Err(None),
         };
-        let full = match looked {
-            Ok(full) => full,
-            Err(error) => {
-                tracing::warn!(%error, "cannot look for work");
-                ramp.failed();
-                false
+        let full = looked.unwrap_or_else(|failed| {
+            if let Some(error) = failed {
+                core.availability.failed("the look for work", &error);
             }
-        };
+            ramp.failed();
+            false
+        });
         if full {
             // More threads may be due: go on at once, but let the threads just claimed start.
             tokio::task::yield_now().await;

@@ -59,9 +59,7 @@ pub(in crate::runtime) async fn begin(core: &Core, begun: &[Recovery]) {
     let recorded = tokio::time::timeout(RECORD_PATIENCE, core.store().begin_recoveries(begun));
     match recorded.await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%error, recoveries = begun.len(), "recoveries are not recorded");
-        }
+        Ok(Err(error)) => core.availability.failed("the record of recoveries", &error),
         Err(_elapsed) => tracing::warn!(recoveries = begun.len(), "recoveries are not recorded"),
     }
 }
@@ -192,7 +190,7 @@ async fn record_end(core: &Core, thread: &ThreadId, epoch: Epoch, end: &Recovery
     for _ in 0..RECORD_TRIES {
         match core.store().end_recovery(thread, epoch, end).await {
             Ok(()) => return,
-            Err(error) => tracing::warn!(%thread, %error, "the end of a recovery is not recorded"),
+            Err(error) => core.availability.failed("the record of a recovery's end", &error),
         }
         tokio::time::sleep(RECORD_PAUSE).await;
     }

@@ -300,7 +300,7 @@ where
     loop {
         match ask().await {
             Ok(answer) => return Some(answer),
-            Err(error) => tracing::warn!(%error, "suspects are judged again"),
+            Err(error) => core.availability.failed("the judgement of suspects", &error),
         }
         tokio::select! {
             biased;
@@ -332,12 +332,12 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         if !changes.kept.is_empty()
             && let Err(error) = store.keep_suspects(&changes.kept).await
         {
-            tracing::warn!(%error, "what is known of suspects is not written");
+            core.availability.failed("the record of suspects", &error);
         }
         if !changes.forgotten.is_empty()
             && let Err(error) = store.forget_suspects(&changes.forgotten).await
         {
-            tracing::warn!(%error, "suspects are not forgotten");
+            core.availability.failed("the removal of suspects", &error);
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn pause(
         Ok(_) => return,
         Err(error) => {
             core.doubt.store(true, std::sync::atomic::Ordering::Release);
-            return tracing::error!(%thread, %error, "cannot pause the thread");
+            return core.availability.failed("the pause of a thread", &error);
         }
     };
     if row.summary.status == ThreadStatus::Paused || row.summary.status.is_terminal() {

@@ -65,7 +65,7 @@ pub(in crate::runtime) async fn take(
         Ok(messages) => messages,
         Err(error) => {
             // The messages stay in the inbox; the next append or look reports them again.
-            tracing::warn!(thread = %driver.state.thread_id, %error, "cannot read the inbox");
+            driver.core.availability.failed("the look into an inbox", &error);
             tokio::time::sleep(crate::runtime::settings::POLL_INTERVAL).await;
             return;
         }
@@ -103,7 +103,7 @@ pub(in crate::runtime) async fn take_stood(driver: &Driver, commit: &mut Commit)
     let state = &driver.state;
     let told = driver.core.store().inbox_of(&state.thread_id, STOOD_KEY).await;
     let told = told.unwrap_or_else(|error| {
-        tracing::warn!(thread = %state.thread_id, %error, "cannot read the inbox");
+        driver.core.availability.failed("the look into an inbox", &error);
         Vec::new()
     });
     for message in told {

@@ -42,7 +42,7 @@ pub(in crate::runtime) async fn supervise(
         Ok(_) => {}
         Err(error) => {
             core.doubt.store(true, Ordering::Release);
-            tracing::error!(%thread, %error, "cannot release the thread");
+            core.availability.failed("the release of a thread", &error);
         }
     }
 }
@@ -71,7 +71,7 @@ pub(in crate::runtime) async fn release(
         Ok(None) => return,
         Err(error) => {
             core.doubt.store(true, Ordering::Release);
-            return tracing::error!(%thread, %error, "cannot release the thread");
+            return core.availability.failed("the release of a thread", &error);
         }
     };
     let append = Append {

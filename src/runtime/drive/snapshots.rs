@@ -162,7 +162,7 @@ async fn save(core: &Core, state: &ThreadState, kind: SnapshotKind, permit: Owne
     match saved {
         Ok(Ok(())) => core.parts.metrics.snapshots.written(kind.as_str()),
         Ok(Err(error)) => {
-            tracing::warn!(thread = %state.thread_id, %error, "a snapshot is not stored");
+            core.availability.failed("the write of a snapshot", &error);
             skip(core, state, kind, Skip::Failed);
         }
         Err(_elapsed) => skip(core, state, kind, Skip::Failed),

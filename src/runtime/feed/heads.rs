@@ -15,6 +15,7 @@ use crate::model::{Clock, Event, Json, Namespace, Seq, ThreadId, ThreadStatus, l
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::FOLLOW_INTERVAL;
 use crate::runtime::types::{LiveEvent, RawEvent};
+use crate::runtime::write::availability::Availability;
 use crate::store::{Records, Store, Write};
 
 /// The number of threads whose heads are read with one statement.
@@ -204,7 +205,7 @@ impl Feed {
     /// for threads that another replica drives, and after a lost wake-up.
     pub(in crate::runtime) async fn poll(
         self: Arc<Self>,
-        store: Arc<dyn Store>,
+        (store, availability): (Arc<dyn Store>, Arc<Availability>),
         mut authority: watch::Receiver<Arc<Authority>>,
         stop: CancellationToken,
     ) {
@@ -220,7 +221,7 @@ impl Feed {
                     }
                     Err(error) => {
                         away = true;
-                        tracing::warn!(%error, "cannot read journal heads");
+                        availability.failed("the look at the heads of journals", &error);
                     }
                 }
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::queue::ANNOUNCE_INTERVAL;
 use crate::model::Backoff;
 use crate::runtime::core::Core;
+use crate::runtime::write::streak::Streak;
 use crate::store::{Hint, Received, StoreError};
 
 /// The time between two publishes: each briefly locks all commits of the database.
@@ -25,15 +26,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Publishes queued hints: at once after a quiet time, else every 10 ms.
 pub(in crate::runtime) async fn publish(core: Arc<Core>) {
     let queue = &core.feed.hints;
-    let mut failing = false;
+    let mut streak = Streak::new("sending hints to other replicas");
     while core.stopped.run_until_cancelled(queue.filled.notified()).await.is_some() {
         let hints = queue.take();
         if !hints.is_empty() {
-            let sent = send(&core, &hints).await;
-            if let (Err(error), false) = (&sent, failing) {
-                tracing::warn!(%error, "cannot send hints to other replicas; they find out by polling");
+            match send(&core, &hints).await {
+                Ok(()) => streak.passed(),
+                Err(error) => streak.failed(&core.availability, &error),
             }
-            failing = sent.is_err();
         }
         tokio::time::sleep(FLUSH_INTERVAL).await;
     }
@@ -55,14 +55,16 @@ pub(in crate::runtime) async fn publish_work(core: &Core) {
 /// Acts on the hints of other replicas, until the server has stopped.
 pub(in crate::runtime) async fn receive(core: Arc<Core>) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let mut streak = Streak::new("receiving hints of other replicas");
     while let Some(received) = core.stopped.run_until_cancelled(core.store().receive()).await {
         match received {
             Ok(received) => {
                 backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+                streak.passed();
                 act(&core, received);
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot receive hints of other replicas; polling goes on");
+                streak.failed(&core.availability, &error);
                 tokio::time::sleep(backoff.jittered(core.parts.entropy.as_ref())).await;
             }
         }

@@ -13,6 +13,7 @@ use crate::runtime::core::{Core, CoreParts, RuntimeParts};
 use crate::runtime::feed::heads::Feed;
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::{RuntimeSettings, StoreRetry};
+use crate::runtime::write::availability::Availability;
 use crate::runtime::write::writer::{JournalWriter, WriterParts};
 use crate::store::MemoryStore;
 
@@ -44,6 +45,7 @@ impl Handle {
             settings: settings(),
             control: None,
         };
+        let availability = Arc::new(Availability::new(Arc::clone(&parts.metrics)));
         let feed = Arc::new(Feed::new(Arc::clone(&clock)));
         let (writer, _loops) = JournalWriter::new(&WriterParts {
             store: Arc::clone(&parts.store),
@@ -52,10 +54,12 @@ impl Handle {
             entropy: Arc::clone(&parts.entropy),
             metrics: Arc::clone(&parts.metrics),
             retry: parts.settings.store_retry,
+            availability: Arc::clone(&availability),
         });
         let authority = Authority::new(1, clock, Duration::ZERO, Duration::from_hours(1));
         let (_sender, authority) = watch::channel(Arc::new(authority));
-        Self::new(Arc::new(Core::new(parts, CoreParts { writer, feed, authority })))
+        let made = CoreParts { writer, feed, authority, availability };
+        Self::new(Arc::new(Core::new(parts, made)))
     }
 }
 
@@ -79,6 +83,7 @@ fn settings() -> RuntimeSettings {
         exec_allow: Vec::new(),
         exec_env: crate::definition::VariablePolicy::default(),
         fallback: false,
+        storage_reserve: 0,
         store_retry: StoreRetry { initial: hour, max: hour },
     }
 }

@@ -22,7 +22,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         match core.store().expire_lost(authority.incarnation).await {
             Ok(0) => {}
             Ok(_) => core.nudge.notify_one(),
-            Err(error) => tracing::warn!(%error, "cannot look for lost replicas"),
+            Err(error) => core.availability.failed("the look for lost replicas", &error),
         }
     }
 }

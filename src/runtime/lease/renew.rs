@@ -4,10 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::authority::Authority;
 use crate::model::{Backoff, Clock, Entropy};
+use crate::observe::Metrics;
+use crate::runtime::settings::StoreRetry;
+use crate::runtime::write::availability::Availability;
+use crate::runtime::write::retry::Retry;
 use crate::store::{Store, StoreError};
 
 /// The number of heartbeats per lease: four may be lost before it expires.
@@ -26,6 +31,9 @@ pub(in crate::runtime) struct LeaseParts {
     pub(in crate::runtime) entropy: Arc<dyn Entropy>,
     pub(in crate::runtime) replica: String,
     pub(in crate::runtime) ttl: Duration,
+    pub(in crate::runtime) metrics: Arc<Metrics>,
+    pub(in crate::runtime) retry: StoreRetry,
+    pub(in crate::runtime) availability: Arc<Availability>,
 }
 
 impl LeaseParts {
@@ -37,7 +45,11 @@ impl LeaseParts {
     pub(in crate::runtime) async fn register(&self) -> Result<Arc<Authority>, StoreError> {
         let sent = self.clock.monotonic();
         let incarnation = self.store.register(&self.replica, self.ttl).await?;
-        tracing::info!(incarnation, replica = %self.replica, "registered");
+        if self.availability.is_out() {
+            tracing::debug!(incarnation, replica = %self.replica, "registered");
+        } else {
+            tracing::info!(incarnation, replica = %self.replica, "registered");
+        }
         Ok(Arc::new(Authority::new(incarnation, Arc::clone(&self.clock), sent, self.trust())))
     }
 
@@ -56,7 +68,11 @@ impl LeaseParts {
                 () = stop.cancelled() => return,
             }
             authority.give_up();
-            tracing::warn!(incarnation = authority.incarnation, "lease lost: threads dropped");
+            if self.availability.lost_lease() {
+                tracing::debug!(incarnation = authority.incarnation, "lease lost in an outage");
+            } else {
+                tracing::warn!(incarnation = authority.incarnation, "lease lost: threads dropped");
+            }
             tokio::select! {
                 biased;
                 renewed = self.register_again() => { current.send_replace(renewed); }
@@ -68,15 +84,25 @@ impl LeaseParts {
     /// Renews until the lease is gone or its local deadline has passed.
     async fn beat(&self, authority: &Authority) {
         let interval = self.ttl / BEATS;
+        let mut retry: Option<Retry<'_>> = None;
         loop {
             tokio::time::sleep(interval).await;
-            let sent = self.clock.monotonic();
+            let (sent, at) = (self.clock.monotonic(), Instant::now());
             let renewal = self.store.renew(authority.incarnation, self.ttl);
-            match tokio::time::timeout(authority.remaining(), renewal).await {
-                Ok(Ok(true)) => authority.extend(sent, self.trust()),
-                Ok(Ok(false)) => return,
-                Ok(Err(error)) => tracing::warn!(%error, "heartbeat failed"),
-                Err(_elapsed) => tracing::warn!("heartbeat was not answered in time"),
+            let renewed = tokio::time::timeout(authority.remaining(), renewal).await;
+            match renewed.unwrap_or_else(|_late| Err(unanswered())) {
+                Ok(true) => {
+                    authority.extend(sent, self.trust());
+                    self.availability.beat(at, None);
+                    if let Some(retry) = retry.take() {
+                        retry.succeeded();
+                    }
+                }
+                Ok(false) => return,
+                Err(error) => {
+                    self.availability.beat(at, Some(&error));
+                    retry.get_or_insert_with(|| self.retry()).count();
+                }
             }
             if authority.remaining().is_zero() {
                 return;
@@ -85,13 +111,28 @@ impl LeaseParts {
     }
 
     async fn register_again(&self) -> Arc<Authority> {
-        let mut backoff = REGISTER_AGAIN;
+        let (mut backoff, mut retry) = (REGISTER_AGAIN, self.retry());
         loop {
+            let at = Instant::now();
             match self.register().await {
-                Ok(authority) => return authority,
-                Err(error) => tracing::warn!(%error, "cannot register"),
+                Ok(authority) => {
+                    self.availability.beat(at, None);
+                    retry.succeeded();
+                    return authority;
+                }
+                Err(error) => self.availability.beat(at, Some(&error)),
             }
+            retry.count();
             tokio::time::sleep(backoff.jittered(self.entropy.as_ref())).await;
         }
     }
+
+    /// The count of heartbeats that are made again: they tell of the store when nobody calls.
+    fn retry(&self) -> Retry<'_> {
+        Retry::new(&self.metrics, self.entropy.as_ref(), self.retry)
+    }
+}
+
+fn unanswered() -> StoreError {
+    StoreError::Unavailable("the heartbeat was not answered in time".to_owned())
 }

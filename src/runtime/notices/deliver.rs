@@ -120,13 +120,14 @@ pub(super) async fn deliver(mut errand: Errand) {
         }
     };
     if let Err(error) = core.store().release_notice(errand.token, notice, wait, failed).await {
-        tracing::warn!(%error, "a notification's lease will run out");
+        core.availability.failed("the release of a notification", &error);
     }
 }
 
 /// Logs a failure of the store; returns the pause before the store is asked again.
 fn not_read(core: &Core, notice: &Notice, error: &StoreError) -> Duration {
-    tracing::warn!(%error, thread = %notice.thread_id, "a notification cannot be sent now");
+    tracing::debug!(%error, thread = %notice.thread_id, "a notification cannot be sent now");
+    core.availability.failed("the read of a notification's events", error);
     pause(notice.attempts, core.parts.entropy.unit(), None)
 }
 

@@ -40,7 +40,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         return core.draining.cancelled().await;
     }
     let (mut refresh_at, mut count_at) = (Instant::now(), Instant::now());
-    let (mut failing, mut more) = (false, false);
+    let mut more = false;
     while !core.draining.is_cancelled() {
         let now = Instant::now();
         let work = async {
@@ -57,10 +57,10 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
             send_due(&core).await
         };
         let done = work.await;
-        if let (Err(error), false) = (&done, failing) {
-            tracing::warn!(%error, "cannot look for notifications; it is tried again");
+        if let Err(error) = &done {
+            core.availability.failed("the look for notifications", error);
         }
-        failing = done.is_err();
+        let failing = done.is_err();
         let idle = core.notices.known().is_empty();
         let pause = match (failing, more) {
             (false, true) => CHORE_PAUSE,

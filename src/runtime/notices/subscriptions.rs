@@ -11,10 +11,9 @@ use crate::contract::{
 };
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
-use crate::runtime::calls::patience::{persistently, shown};
+use crate::runtime::calls::patience::{persistently, shown, unavailable};
 use crate::runtime::calls::query::{read_cursor, write_cursor};
 use crate::runtime::core::Core;
-use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::RuntimeError;
 use crate::store::{NotificationRow, StoreError};
 
@@ -259,7 +258,7 @@ async fn alter(
             return Ok(row);
         }
     }
-    Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
+    Err(unavailable("others keep changing the subscription"))
 }
 
 /// Refuses a URL that messages may not be sent to.

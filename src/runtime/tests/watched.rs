@@ -230,6 +230,7 @@ impl Watched {
                 max_event: 1 << 20,
                 snapshot_every,
                 fallback: false,
+                storage_reserve: 0,
                 store_retry: StoreRetry { initial: hour, max: hour },
                 exec_allow: Vec::new(),
                 exec_env: crate::definition::VariablePolicy::default(),

@@ -97,6 +97,24 @@ pub enum RuntimeError {
     Unavailable {
         /// When to try again.
         retry_after: Duration,
+        /// The failure, for the log alone.
+        cause: String,
+    },
+    /// The store is read-only now.
+    #[error("storage is read-only now: it answers, and takes nothing")]
+    StorageReadOnly {
+        /// When to try again.
+        retry_after: Duration,
+        /// The failure, for the log alone.
+        cause: String,
+    },
+    /// The store has no room for what is new.
+    #[error("storage is full: nothing new is taken until there is room")]
+    StorageFull {
+        /// When to try again.
+        retry_after: Duration,
+        /// The failure, for the log alone.
+        cause: String,
     },
     /// The request is stored, and no replica has taken the thread up to act on it yet.
     #[error(
@@ -119,4 +137,43 @@ pub enum RuntimeError {
     /// A fault of this server; the details are in its log.
     #[error("internal error")]
     Internal,
+}
+
+/// The failure behind an answer, for the log alone: an extension of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause(pub String);
+
+impl RuntimeError {
+    /// Returns whether the store was away: the same call may succeed in a moment.
+    pub const fn is_of_an_outage(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::StorageReadOnly { .. })
+    }
+
+    /// Returns the failure behind it, which no client is told.
+    pub fn cause(&self) -> Option<Cause> {
+        let (Self::Unavailable { cause, .. }
+        | Self::StorageReadOnly { cause, .. }
+        | Self::StorageFull { cause, .. }) = self
+        else {
+            return None;
+        };
+        Some(Cause(cause.clone()))
+    }
+}
+
+/// Why a replica can take and drive no threads now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unready {
+    /// It is about to end.
+    #[error("this server is about to end")]
+    Ending,
+    /// The store is read-only.
+    #[error("storage is read-only")]
+    StorageReadOnly,
+    /// The store's disk is full.
+    #[error("storage is full")]
+    StorageFull,
+    /// It may drive nothing.
+    #[error("this replica has no lease: its heartbeats do not reach storage")]
+    NoLease,
 }

@@ -6,7 +6,7 @@ mod event;
 mod invoke;
 
 pub use audit::*;
-pub use error::RuntimeError;
+pub use error::{Cause, RuntimeError, Unready};
 pub use event::*;
 pub use invoke::*;
 

@@ -23,7 +23,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
                 expire(&core).await;
             }
             if let Err(error) = core.store().sweep().await {
-                tracing::warn!(%error, "cannot remove deleted threads");
+                core.availability.failed("the removal of deleted threads", &error);
             }
         }
     };
@@ -39,7 +39,9 @@ async fn expire(core: &Core) {
         match core.store().expire(before, BATCH).await {
             Ok(0) => return,
             Ok(_) => tokio::task::yield_now().await,
-            Err(error) => return tracing::warn!(%error, "cannot delete old threads"),
+            Err(error) => {
+                return core.availability.failed("the deletion of old threads", &error);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Retries of store calls: how long to wait in between, and what is counted.
 //!
-//! Exponential backoff with jitter. Used by the journal's writer, by loads of threads and by reads
-//! that a client waits for. Its users decide what may be repeated.
+//! Exponential backoff with jitter. Used by the journal's writer, by heartbeats, by loads of threads and by
+//! reads that a client waits for. Its users decide what may be repeated.
 
 use std::time::Duration;
 
@@ -33,9 +33,14 @@ impl<'a> Retry<'a> {
     /// Counts a repeat after a failure and returns the time to wait before it: 50 % to 150 % of a
     /// delay that doubles, so that callers who failed together do not come back together.
     pub(in crate::runtime) fn again(&mut self) -> Duration {
+        self.count();
+        self.backoff.jittered(self.entropy)
+    }
+
+    /// Counts a repeat of a call that is made at intervals of its own.
+    pub(in crate::runtime) fn count(&mut self) {
         self.repeated = true;
         self.metrics.storage_retries.inc();
-        self.backoff.jittered(self.entropy)
     }
 
     /// Counts the call as succeeded.

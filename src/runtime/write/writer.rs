@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::availability::Availability;
 use super::retry::Retry;
 use crate::model::{Backoff, Clock, Entropy, ThreadId};
 use crate::observe::Metrics;
@@ -63,6 +64,7 @@ pub(in crate::runtime) struct WriterParts {
     pub(in crate::runtime) entropy: Arc<dyn Entropy>,
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) retry: StoreRetry,
+    pub(in crate::runtime) availability: Arc<Availability>,
 }
 
 /// Sends writes to the writer of their thread.
@@ -220,6 +222,9 @@ async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>, held: &mut Held) {
     let began = parts.clock.monotonic();
     let outcomes = match write_until_answered(parts, &writes, (&mut tickets, &authority)).await {
         Ok(outcomes) => outcomes,
+        Err(full @ Committed::Refused(StoreError::Full(_))) => {
+            return refuse_starts(parts, (writes, tickets), &full, held).await;
+        }
         Err(failed) => {
             for ticket in tickets {
                 ticket.answer(failed.clone());
@@ -246,6 +251,36 @@ async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>, held: &mut Held) {
     }
 }
 
+/// Refuses the new starts of a batch for which the store has no room, and sends the rest again: what
+/// runs waits for room, what is new need not.
+async fn refuse_starts(
+    parts: &WriterParts,
+    (writes, tickets): (Vec<Write>, Vec<Ticket>),
+    full: &Committed,
+    held: &mut Held,
+) {
+    let is_new: Vec<bool> = new_starts(&writes, &tickets).collect();
+    let mut rest = Vec::new();
+    for ((write, ticket), is_new) in writes.into_iter().zip(tickets).zip(is_new) {
+        if is_new {
+            ticket.answer(full.clone());
+        } else {
+            rest.push(Job { write, ticket });
+        }
+    }
+    // It holds no new start any more, so that this happens once.
+    Box::pin(commit_batch(parts, rest, held)).await;
+}
+
+/// Returns for each write whether it is a start that certainly has not landed.
+fn new_starts<'a>(
+    writes: &'a [Write],
+    tickets: &'a [Ticket],
+) -> impl Iterator<Item = bool> + use<'a> {
+    let both = writes.iter().zip(tickets);
+    both.map(|(write, ticket)| matches!(write, Write::Start(_)) && !ticket.sent_before)
+}
+
 impl Ticket {
     fn answer(self, answer: Committed) {
         // A driver that was dropped meanwhile no longer listens; the write stands.
@@ -269,11 +304,12 @@ async fn write_until_answered(
     (tickets, authority): (&mut [Ticket], &Authority),
 ) -> Result<Vec<WriteOutcome>, Committed> {
     let mut retry = Retry::new(&parts.metrics, &*parts.entropy, parts.retry);
+    let mut pending = None;
     loop {
         if authority.is_lost() {
             return Err(Committed::Lost);
         }
-        let began = parts.clock.monotonic();
+        let (began, at) = (parts.clock.monotonic(), Instant::now());
         let sent = parts.store.write(authority.incarnation, writes);
         let answer = tokio::select! {
             biased;
@@ -290,6 +326,9 @@ async fn write_until_answered(
         let error = match answer {
             Ok(outcomes) => {
                 retry.succeeded();
+                if outcomes.iter().any(|outcome| matches!(outcome, WriteOutcome::Written { .. })) {
+                    parts.availability.wrote(at);
+                }
                 return Ok(outcomes);
             }
             Err(error) => error,
@@ -300,7 +339,12 @@ async fn write_until_answered(
             tracing::error!(%error, "the store refuses a batch");
             return Err(Committed::Refused(error));
         }
-        tracing::warn!(%error, writes = writes.len(), "a batch is sent again");
+        parts.availability.failed("a write of events", &error);
+        if matches!(error, StoreError::Full(_)) && new_starts(writes, tickets).any(|is_new| is_new)
+        {
+            return Err(Committed::Refused(error));
+        }
+        pending.get_or_insert_with(|| parts.availability.pending());
         for ticket in &mut *tickets {
             ticket.sent_before = true;
         }

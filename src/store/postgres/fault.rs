@@ -71,7 +71,12 @@ fn fault(error: &sqlx::Error) -> StoreError {
     );
     match code(error) {
         Some(code) if sqlstate::is_transient(&code) => {
-            StoreError::Unavailable(format!("{error} (SQLSTATE {code})"))
+            let detail = format!("{error} (SQLSTATE {code})");
+            match code.as_str() {
+                sqlstate::READ_ONLY => StoreError::ReadOnly(detail),
+                sqlstate::DISK_FULL => StoreError::Full(detail),
+                _ => StoreError::Unavailable(detail),
+            }
         }
         Some(code) => StoreError::Fatal(format!("{error} (SQLSTATE {code})")),
         None if lost => StoreError::Unavailable(error.to_string()),

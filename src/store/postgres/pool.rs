@@ -36,6 +36,9 @@ use tokio::time::Instant;
 
 use crate::model::lock;
 
+use super::fault::code;
+use super::sqlstate;
+
 /// Timeout of the ping of a returned connection: it has just answered.
 const RETURN_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -151,6 +154,9 @@ impl Lent {
     ) -> Vec<Result<Either<PgQueryResult, PgRow>, Error>> {
         let Some(begin) = begin else {
             let all: Vec<_> = self.connection.fetch_many(query).collect().await;
+            if self.is_of_a_standby(&all) {
+                return all;
+            }
             // The server tells of an error before it lets go of what the statement has locked. The
             // next statement may use another connection, so wait until it has.
             self.answered = all.iter().all(Result::is_ok) || self.connection.ping().await.is_ok();
@@ -160,6 +166,9 @@ impl Lent {
             return vec![Err(error)];
         }
         let all: Vec<_> = self.connection.fetch_many(Unnamed(query)).collect().await;
+        if self.is_of_a_standby(&all) {
+            return all;
+        }
         let failed = all.iter().any(Result::is_err);
         let end = if failed { "ROLLBACK" } else { "COMMIT" };
         let ended = self.say(end.into_sql_str()).await;
@@ -168,6 +177,17 @@ impl Lent {
             Err(error) if !failed => vec![Err(error)],
             _ => all,
         }
+    }
+
+    /// Whether the other side takes no writes. Then this connection is closed, and those that are idle
+    /// with it: after a failover the same name leads to another server.
+    fn is_of_a_standby<T>(&self, answers: &[Result<T, Error>]) -> bool {
+        let read_only = |error: &Error| code(error).as_deref() == Some(sqlstate::READ_ONLY);
+        let refused = answers.iter().filter_map(|answer| answer.as_ref().err()).any(read_only);
+        if refused {
+            lock(&self.doubts).dead = Some(Instant::now());
+        }
+        refused
     }
 
     async fn say(&mut self, sql: SqlStr) -> Result<(), Error> {

@@ -32,6 +32,8 @@ const LOCK_TRIES: u32 = 50;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest such pause: peers judge by the lease alone until there is a session again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The time without a session after which that is told.
+const LONG_ABSENCE: Duration = Duration::from_secs(30);
 /// Timeout of withdrawing the announcement, while the next session is made.
 const WITHDRAWAL: Duration = Duration::from_secs(1);
 /// The shortest time that a replica must be absent: a live one regains its lock or withdraws its
@@ -104,22 +106,24 @@ impl Presence for PostgresStore {
             return std::future::pending().await;
         }
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut absence = Absence::default();
         let mut session = self.locked(me).await;
         loop {
             match session {
                 Ok(listener) => match self.announce(me, true).await {
                     Ok(()) => {
                         backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+                        absence = Absence::default();
                         lost(listener).await;
-                        tracing::warn!(incarnation = me, "the presence session was lost");
+                        tracing::debug!(incarnation = me, "the presence session was lost");
                     }
                     Err(error) => {
-                        tracing::warn!(incarnation = me, %error, "cannot announce the session");
+                        absence.tell(me, &error);
                         tokio::time::sleep(backoff.advance()).await;
                     }
                 },
                 Err(error) => {
-                    tracing::warn!(incarnation = me, %error, "cannot open the presence session");
+                    absence.tell(me, &error);
                     tokio::time::sleep(backoff.advance()).await;
                 }
             }
@@ -148,6 +152,27 @@ impl Presence for PostgresStore {
     }
 }
 
+/// The time for which there was no session.
+#[derive(Debug, Default)]
+struct Absence {
+    since: Option<Instant>,
+    told: bool,
+}
+
+impl Absence {
+    /// Logs a failure, loudly once it has lasted: an outage, which ends sooner with the lease, is told as
+    /// a whole by the caller.
+    fn tell(&mut self, me: Incarnation, error: &StoreError) {
+        let long = self.since.get_or_insert_with(Instant::now).elapsed() >= LONG_ABSENCE;
+        if long && !self.told {
+            self.told = true;
+            tracing::warn!(incarnation = me, %error, "no presence session for long: if this replica dies, its lease has to run out");
+        } else {
+            tracing::debug!(incarnation = me, %error, "no presence session");
+        }
+    }
+}
+
 impl PostgresStore {
     /// Makes the next session and meanwhile withdraws the last announcement, over existing
     /// connections: this works even while no new one can be made.
@@ -155,7 +180,7 @@ impl PostgresStore {
         let withdrawal = tokio::time::timeout(WITHDRAWAL, self.announce(me, false));
         let (withdrawn, session) = tokio::join!(withdrawal, self.locked(me));
         if !matches!(withdrawn, Ok(Ok(()))) {
-            tracing::warn!(incarnation = me, "cannot withdraw the announcement of the session");
+            tracing::debug!(incarnation = me, "cannot withdraw the announcement of the session");
         }
         session
     }

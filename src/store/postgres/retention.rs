@@ -96,7 +96,8 @@ impl From<sqlx::Error> for Failed {
         match (code.as_deref(), &error) {
             (Some(sqlstate::QUERY_CANCELED | sqlstate::LOCK_NOT_AVAILABLE), _)
             | (Some(_), StoreError::Fatal(_) | StoreError::Corrupt { .. }) => Self::Part(error),
-            (_, StoreError::Unavailable(_)) | (None, _) => Self::All(error),
+            (_, StoreError::Unavailable(_) | StoreError::ReadOnly(_) | StoreError::Full(_))
+            | (None, _) => Self::All(error),
         }
     }
 }

@@ -48,6 +48,8 @@ const LIST_SETTINGS: [(&str, &str); 2] =
     [("statement_timeout", "3s"), ("join_collapse_limit", "4")];
 /// Settings of reads for readers instead: none goes on for long after its reader has gone.
 const READER_SETTINGS: [(&str, &str); 1] = [("statement_timeout", "3s")];
+/// Settings of heartbeats as well: what looks for room on the disk must not find it in memory.
+const LEASE_SETTINGS: [(&str, &str); 1] = [("work_mem", "64kB")];
 /// Leaves the planner nothing but indexes.
 const BY_INDEX: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
@@ -148,7 +150,7 @@ impl Target {
 
     /// The pool for heartbeats.
     pub(super) fn leases(&self) -> Pool {
-        self.pool(LEASES, &[])
+        self.pool(LEASES, &LEASE_SETTINGS)
     }
 
     /// The pool for all else.

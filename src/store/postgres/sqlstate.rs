@@ -47,6 +47,15 @@ pub(super) const TRANSIENT: [(&str, &str); 33] = [
 /// A lock was not to be had within `lock_timeout`.
 pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 
+/// The session or the server takes no writes.
+pub(super) const READ_ONLY: &str = "25006";
+
+/// The server's disk has no room.
+pub(super) const DISK_FULL: &str = "53100";
+
+/// The server was set to give this role no more of something, such as temporary files.
+pub(super) const LIMIT_EXCEEDED: &str = "53400";
+
 /// A statement took longer than `statement_timeout`, or somebody cancelled it.
 pub(super) const QUERY_CANCELED: &str = "57014";
 

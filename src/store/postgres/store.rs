@@ -12,16 +12,21 @@ use tokio::time::Instant;
 
 use crate::model::Incarnation;
 use crate::store::rows::secret;
-use crate::store::{Result, Store, StoreClock, StoreInfo};
+use crate::store::{Result, Store, StoreClock, StoreError, StoreInfo};
 
-use super::fault::answer;
+use super::fault::{answer, answer_or, code};
 use super::pool::Pool;
 use super::settings::{READERS, Target, WRITERS};
+use super::sqlstate;
 
 const OFFER_SECRET: &str =
     "INSERT INTO @secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
 const SECRET: &str = "SELECT value FROM @secrets WHERE name = $1";
+
+/// Rows that spill nearly 1 MiB to a temporary file, given the `work_mem` of these connections: what
+/// shows that the disk takes something, and leaves nothing behind.
+const SPILL: &str = "SELECT count(*) FROM generate_series(1, 65536)";
 
 /// A store in Postgres; cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,6 +71,20 @@ impl Store for PostgresStore {
     async fn ping(&self) -> Result<()> {
         answer(sqlx::query("SELECT 1").execute(&self.general)).await?;
         Ok(())
+    }
+
+    async fn takes_writes(&self) -> Result<()> {
+        let set = sqlx::query_scalar("SELECT current_setting('transaction_read_only')::boolean");
+        if answer(set.fetch_one(&self.leases)).await? {
+            return Err(StoreError::ReadOnly("transactions are read-only by default".to_owned()));
+        }
+        match answer_or(sqlx::query(SPILL).execute(&self.leases)).await {
+            // Where temporary files are bounded there is nothing to be learnt from them.
+            Err(error) if code(&error).as_deref() != Some(sqlstate::LIMIT_EXCEEDED) => {
+                Err(StoreError::from(error))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]> {

@@ -15,6 +15,9 @@ const TRANSIENT: [(u32, &str); 9] = [
     (15, "SQLITE_PROTOCOL"),
 ];
 
+/// `SQLITE_FULL`: the disk has no room.
+const FULL: u32 = 13;
+
 /// Result codes that lie in the data of one write: `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT`,
 /// `SQLITE_MISMATCH`.
 const ABOUT_DATA: [u32; 3] = [18, 19, 20];
@@ -87,6 +90,9 @@ pub(super) fn fault(error: &sqlx::Error) -> StoreError {
             | sqlx::Error::WorkerCrashed
     );
     let passes = |code| TRANSIENT.iter().any(|(known, _)| *known == code);
+    if code(error) == Some(FULL) {
+        return StoreError::Full(error.to_string());
+    }
     if lost || code(error).is_some_and(passes) {
         return StoreError::Unavailable(error.to_string());
     }

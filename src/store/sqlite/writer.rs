@@ -308,7 +308,7 @@ mod tests {
             execute(&mut connection, sql).await.unwrap();
         }
         let full = insert(&mut connection, 1 << 20).await;
-        assert!(matches!(full, Err(Fault::Store(StoreError::Unavailable(_)))), "{full:?}");
+        assert!(matches!(full, Err(Fault::Store(StoreError::Full(_)))), "{full:?}");
         insert(&mut connection, 1).await.unwrap();
     }
 

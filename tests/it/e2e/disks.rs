@@ -19,9 +19,9 @@ async fn a_full_disk_is_waited_for_and_nothing_is_lost() {
     recorder.reached("two", 1).await;
     disk.begin(Trouble::Full);
     let asked = tokio::time::Instant::now();
-    let refused = client.post("/invoke/async", &body("t2")).await.expect(503);
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-    assert_eq!(refused.json()["code"], "storage_unavailable");
+    let refused = client.post("/invoke/async", &body("t2")).await.expect(507);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(refused.json()["code"], "storage_full");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
     // The step's end is to be written, and cannot be; what is there can be read all the while.
     recorder.release("two");
@@ -59,8 +59,20 @@ async fn a_nearly_full_disk_takes_no_new_thread_and_finishes_the_old_ones() {
         (answer.status != 202).then_some(answer)
     })
     .await;
-    assert_eq!(refused.expect(503).json()["code"], "storage_unavailable");
+    let refused = refused.expect(507);
+    assert_eq!(refused.json()["code"], "storage_full");
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
+    client.post("/workflows", &chain(&recorder, &["ok/one"])).await.expect(507);
     client.get("/health/ready").await.expect(200);
+    let check = client.get("/health").await.expect(200).json()["checks"]["storage"].clone();
+    assert!(
+        check["recommendation"].as_str().unwrap().contains("RETHREAD_STORAGE_RESERVE"),
+        "{check}"
+    );
+    eventually("it is told", async || {
+        server.log().contains("the disk is nearly full").then_some(())
+    })
+    .await;
     recorder.release("one");
     for thread in 0..number {
         kept_its_promise(&client, &recorder, &format!("t{thread}")).await;

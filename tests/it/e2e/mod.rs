@@ -67,6 +67,7 @@ mod sagas;
 mod secrets;
 mod signals;
 mod standing;
+mod storage;
 mod streamed;
 mod streams;
 mod support;

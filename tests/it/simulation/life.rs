@@ -47,7 +47,10 @@ impl Life {
         &self,
         call: impl Future<Output = Result<T, RuntimeError>>,
     ) -> Result<T, RuntimeError> {
-        let gone = RuntimeError::Unavailable { retry_after: std::time::Duration::ZERO };
+        let gone = RuntimeError::Unavailable {
+            retry_after: std::time::Duration::ZERO,
+            cause: "its process has ended".to_owned(),
+        };
         self.death.run_until_cancelled(call).await.unwrap_or(Err(gone))
     }
 }

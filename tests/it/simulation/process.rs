@@ -201,7 +201,7 @@ impl Simulation {
         // The verdict calls a handle, which answers only while the store does.
         self.world.calm_down();
         tokio::time::sleep(LEASE * 3).await;
-        let ready = |(handle, _): &(Handle, Life)| handle.ready();
+        let ready = |(handle, _): &(Handle, Life)| handle.ready().is_ok();
         let Some((handle, _)) = self.replicas.any(&mut self.rng).filter(ready) else {
             // The replicas were about to stop.
             return Ending::Stopped;

@@ -179,6 +179,7 @@ impl Replica {
             exec_allow: Vec::new(),
             exec_env: VariablePolicy::default(),
             fallback: false,
+            storage_reserve: 0,
             store_retry: StoreRetry {
                 initial: Duration::from_millis(25),
                 max: Duration::from_secs(1),

@@ -278,7 +278,7 @@ fn binaries() -> PathBuf {
 }
 
 /// Postgres refuses to run as root: the `postgres` user's ids then.
-pub(super) fn server_user() -> Option<(u32, u32)> {
+pub(crate) fn server_user() -> Option<(u32, u32)> {
     let id = |args: &[&str]| {
         let out = Command::new("id").args(args).output().unwrap();
         String::from_utf8(out.stdout).unwrap().trim().parse::<u32>().ok()
