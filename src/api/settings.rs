@@ -33,6 +33,8 @@ pub trait HttpMetrics: Send + Sync + std::fmt::Debug {
     fn streams(&self, change: i64);
     /// Counts an event stream that had sent events which its journal does not have any more.
     fn stream_reset(&self);
+    /// Counts a journal with a gap.
+    fn journal_gap(&self);
     /// Counts a wrong key, which was either looked up or refused unseen.
     fn wrong_key(&self, looked_at: bool);
     /// Counts a request that was refused because this quota is used up.
@@ -49,6 +51,7 @@ impl HttpMetrics for NoMetrics {
     fn answered(&self, _: &Answered<'_>) {}
     fn streams(&self, _: i64) {}
     fn stream_reset(&self) {}
+    fn journal_gap(&self) {}
     fn wrong_key(&self, _: bool) {}
     fn refused(&self, _: &'static str) {}
     fn render(&self) -> String {

@@ -24,6 +24,10 @@ impl HttpMetrics for ServedMetrics {
         self.0.sse_streams_reset.inc();
     }
 
+    fn journal_gap(&self) {
+        self.0.integrity.violations.inc();
+    }
+
     fn wrong_key(&self, looked_at: bool) {
         self.0.wrong_key(looked_at);
     }

@@ -16,7 +16,10 @@ use prometheus_client::registry::Registry;
 use crate::model::{Namespace, lock};
 
 use super::register::{Label, Register as _};
-use super::{CircuitMetrics, LatencyWindow, MemoryMetrics, NotificationMetrics, SnapshotMetrics};
+use super::{
+    CircuitMetrics, IntegrityMetrics, LatencyWindow, MemoryMetrics, NotificationMetrics,
+    SnapshotMetrics,
+};
 
 /// The content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -107,6 +110,7 @@ pub struct Metrics {
     pub storage_abandoned: Counter,
     pub storage_log_bytes: Gauge,
     pub storage_free_bytes: Gauge,
+    pub integrity: IntegrityMetrics,
     pub log_lines_dropped: Counter,
     /// In seconds; negative: behind.
     pub clock_skew: Gauge<f64, AtomicU64>,
@@ -200,6 +204,7 @@ impl Metrics {
             ),
             storage_log_bytes: r.add("storage_log_bytes", "Bytes of a file's write-ahead log"),
             storage_free_bytes: r.add("storage_free_bytes", "Bytes free on a file's disk"),
+            integrity: IntegrityMetrics::new(&mut r),
             log_lines_dropped: r
                 .add("log_lines_dropped", "Lines of the log that could not be written"),
             clock_skew: r
@@ -407,6 +412,8 @@ mod tests {
             "rethread_storage_free_bytes 0",
             "rethread_log_lines_dropped_total 2",
             "rethread_clock_skew_seconds 0.0",
+            "rethread_fenced_total 0",
+            "rethread_invariant_violations_total 0",
             "rethread_sse_streams_open 1",
             "rethread_sse_streams_reset_total 0",
             "rethread_http_requests_total{route=\"/status/{threadId}\",method=\"GET\",status=\"200\"} 1",

@@ -248,6 +248,7 @@ impl Reader {
     /// Ends the stream, because the journal has a gap after the cursor.
     fn broken<T>(&self) -> Option<T> {
         tracing::error!(thread_id = %self.thread, after = self.cursor, "journal has a gap");
+        self.open.metrics.journal_gap();
         None
     }
 

@@ -14,7 +14,7 @@ use crate::runtime::core::Core;
 use crate::runtime::drive::load::load_to_show;
 use crate::runtime::feed::heads::raw_events;
 use crate::runtime::types::{EventPage, RuntimeError};
-use crate::store::{FORK_LABEL, ThreadFilter, ThreadRow};
+use crate::store::{FORK_LABEL, StoreError, ThreadFilter, ThreadRow};
 
 /// Returns the status document of a thread, and the memory that it was counted with.
 pub(in crate::runtime) async fn status(
@@ -126,7 +126,12 @@ pub(in crate::runtime) async fn events(
 ) -> Result<EventPage, RuntimeError> {
     shown(core, &thread.namespace(), || async {
         loop {
-            let page = core.shown.store().read(thread, after, limit).await?;
+            let page = core.shown.store().read(thread, after, limit).await;
+            let page = page.inspect_err(|error| {
+                if matches!(error, StoreError::Corrupt { .. }) {
+                    core.parts.metrics.integrity.violations.inc();
+                }
+            })?;
             let events: Vec<_> = page.iter().flat_map(raw_events).collect();
             // If a driver here committed the last event, its head tells whether the thread ended
             // with it.

@@ -144,6 +144,11 @@ impl Bad {
             Self::Stored(_) => "stored",
         }
     }
+
+    /// Returns whether this server never writes such a snapshot, as opposed to one of another version.
+    const fn is_violation(&self) -> bool {
+        !matches!(self, Self::Fault(SnapshotFault::Version(_)) | Self::Plan(_))
+    }
 }
 
 /// The reason why a snapshot gave no state: it is bad, or the load fails with any snapshot.
@@ -194,6 +199,9 @@ async fn timed(
         Err(LoadError::Store(_) | LoadError::Event(_) | LoadError::Corrupted(_)) => false,
     };
     core.parts.metrics.loaded(took, found);
+    if loaded.as_ref().is_err_and(LoadError::is_damage) {
+        core.parts.metrics.integrity.violations.inc();
+    }
     loaded
 }
 
@@ -236,6 +244,9 @@ fn report(core: &Core, thread: &ThreadId, seq: Option<Seq>, bad: &Bad) {
     let reason = bad.reason();
     tracing::warn!(%thread, seq, reason, detail = %bad, "a snapshot is skipped");
     core.parts.metrics.snapshots.bad(reason);
+    if bad.is_violation() {
+        core.parts.metrics.integrity.violations.inc();
+    }
 }
 
 /// Restores the state from a snapshot and the journal after it.

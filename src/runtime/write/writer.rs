@@ -244,6 +244,9 @@ async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>, held: &mut Held) {
         if ticket.pauses.is_some() {
             parts.metrics.storage_recovered.inc();
         }
+        if outcome == WriteOutcome::Fenced {
+            parts.metrics.integrity.fenced.inc();
+        }
         if matches!(outcome, WriteOutcome::Written { .. }) {
             parts.feed.committed(&write, &ticket.workflow);
         }

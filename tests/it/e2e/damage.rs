@@ -75,6 +75,12 @@ async fn kept(home: &Home) -> (i64, i64, Vec<u8>, Vec<u8>) {
     )
 }
 
+/// What `/metrics` counts of journals and states that this server never writes.
+fn violations(metrics: &str) -> u64 {
+    let name = "rethread_invariant_violations_total ";
+    metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+}
+
 async fn recoveries(client: &Client) -> Vec<Value> {
     let page = client.get("/threads/hurt/recoveries").await.expect(200).json();
     page["items"].as_array().unwrap().clone()
@@ -192,6 +198,7 @@ async fn a_damaged_snapshot_is_counted_and_skipped(home: Home) {
     });
     let counted = counted.and_then(|line| line.rsplit(' ').next()).unwrap_or("0");
     assert!(counted.parse::<f64>().unwrap() >= 1.0, "{}", metrics.text());
+    assert!(violations(metrics.text()) >= 1, "{}", metrics.text());
     eventually("it is in the statistics", async || {
         let stats = client.get("/stats").await.expect(200).json();
         (stats["checkpoints"]["badSnapshots"].as_u64()? >= 1).then_some(())

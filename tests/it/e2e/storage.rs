@@ -286,3 +286,26 @@ async fn every_answer_of_an_outage_has_its_cause_in_the_log() {
     }
     cluster.restart();
 }
+
+#[tokio::test]
+async fn writes_that_a_fence_refused_are_counted() {
+    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
+    let server = home.start().await;
+    let client = server.client();
+    let body = json!({ "workflow": chain(&recorder, &["wait/one", "ok/two"]), "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    recorder.reached("one", 1).await;
+    let counted = async |name: &str| {
+        let metrics = client.get("/metrics").await.expect(200);
+        let lines = metrics.text().lines();
+        lines.filter_map(|line| line.strip_prefix(name)).find_map(|n| n.trim().parse::<u64>().ok())
+    };
+    assert_eq!(counted("rethread_fenced_total").await, Some(0));
+    // As if somebody else had claimed it in between.
+    let mut beside = connect(&home.url).await;
+    run(&mut beside, "UPDATE rethread.threads SET epoch = epoch + 1 WHERE thread_id = 't1'").await;
+    recorder.release("one");
+    client.completed("t1").await;
+    assert!(counted("rethread_fenced_total").await >= Some(1));
+    assert_eq!(counted("rethread_invariant_violations_total").await, Some(0));
+}
