@@ -27,6 +27,6 @@ pub use control::STOOD;
 pub use listen::{bind, install_crypto};
 pub use secrets::log_redaction;
 pub use server::{Departure, Server, openapi_yaml};
-pub use store::{Migration, migrate};
+pub use store::{Migration, compact, migrate};
 pub use supervise::{SUPERVISE_COMMAND, supervise_program};
 pub use verify::verify;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::patience::{BUDGET, FALLBACK_BUDGET, open_with_patience};
@@ -174,6 +174,19 @@ pub async fn migrate(settings: &Settings, migration: Migration) -> anyhow::Resul
         }
     };
     Ok(states.iter().map(line).collect())
+}
+
+/// Writes the file of a database anew, so that it is as small as it can be; returns what was done.
+pub async fn compact(settings: &Settings) -> anyhow::Result<&'static str> {
+    let Database::Sqlite(path) = &settings.database else {
+        bail!("only the file of an SQLite database is compacted; PostgreSQL has VACUUM FULL");
+    };
+    if !path.exists() {
+        bail!("{}: there is no such file", sqlite_name(path));
+    }
+    let ambient = Ambient::start();
+    patiently(&sqlite_name(path), (&ambient, BUDGET), || SqliteStore::compact(path)).await?;
+    Ok("the file was written anew, and shrinks by itself from now on")
 }
 
 fn line(state: &MigrationState) -> String {

@@ -46,6 +46,15 @@ pub(super) enum Command {
         #[arg(long, value_name = "VERSION", required_if_eq("action", "down"))]
         to: Option<i64>,
     },
+    /// Write the file of an SQLite database anew, without unused pages; no server may run on it
+    ///
+    /// It takes the room of the file once more meanwhile. Files of this version shrink by
+    /// themselves; one of an earlier version does so once it was written anew.
+    Compact {
+        /// Settings.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Check every record of the store, and name what is bad; exits with 0 if all is well, else 1
     ///
     /// Reads and never writes; servers may run meanwhile.

@@ -120,6 +120,13 @@ fn run(
             let settings = Loaded::read(flags, &environment)?.start_logging()?;
             block_on(migrate::migrate(&settings, *action, *to))
         }
+        Command::Compact { .. } => {
+            let settings = Loaded::read(flags, &environment)?.start_logging()?;
+            block_on(async {
+                out::line(app::compact(&settings).await?);
+                Ok(())
+            })
+        }
         Command::Verify { .. } => {
             let settings = Loaded::read(flags, &environment)?.start_logging()?;
             block_on(verify::verify(&settings))

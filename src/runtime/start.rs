@@ -13,7 +13,7 @@ use super::claim::{dispatcher, stale, trials};
 use super::feed::hints;
 use super::lease::{peers, watchdog};
 use super::notices;
-use super::upkeep::{clock, disk, memory, retention};
+use super::upkeep::{clock, disk, memory, retention, shrink};
 use crate::runtime::core::{Core, CoreParts, RuntimeParts};
 use crate::runtime::feed::heads::Feed;
 use crate::runtime::handle::Handle;
@@ -87,6 +87,7 @@ impl Runtime {
         keep_running(&core, "the look at memory", memory::run(Arc::clone(&core)));
         keep_running(&core, "the audit list", audit::run(Arc::clone(&core)));
         keep_running(&core, "retention", retention::run(Arc::clone(&core)));
+        keep_running(&core, "the return of room", shrink::run(Arc::clone(&core)));
         keep_running(&core, "sending notifications", notices::run(Arc::clone(&core)));
         keep_running(&core, "the look at suspects", trials::run(Arc::clone(&core)));
         keep_running(&core, "the look for stale threads", stale::run(Arc::clone(&core)));

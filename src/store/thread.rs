@@ -100,4 +100,10 @@ pub trait Retention: Send + Sync {
 
     /// Removes the rows that large threads left when they were deleted, part by part.
     async fn sweep(&self) -> Result<()>;
+
+    /// Gives a part of the room that deletions have left back to the disk, without holding up other
+    /// calls for long; returns whether more of it can be given back at once.
+    async fn shrink(&self) -> Result<bool> {
+        Ok(false)
+    }
 }

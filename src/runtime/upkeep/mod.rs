@@ -4,3 +4,4 @@ pub(super) mod clock;
 pub(super) mod disk;
 pub(super) mod memory;
 pub(super) mod retention;
+pub(super) mod shrink;

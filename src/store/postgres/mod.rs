@@ -27,6 +27,7 @@ mod presence;
 mod recoveries;
 mod retention;
 mod settings;
+mod shrink;
 mod sides;
 mod snapshots;
 mod sqlstate;

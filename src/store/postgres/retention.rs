@@ -154,6 +154,11 @@ impl Retention for PostgresStore {
     async fn sweep(&self) -> Result<()> {
         self.sweep_all().await
     }
+
+    async fn shrink(&self) -> Result<bool> {
+        self.vacuum().await?;
+        Ok(false)
+    }
 }
 
 impl PostgresStore {

@@ -16,6 +16,7 @@ use crate::store::OpenError;
 use super::fault::unusable;
 use super::lock::unfit;
 use super::private::{self, beside};
+use super::shrink;
 
 /// The table of the schema's version, as `sqlx` names it.
 pub(super) const VERSIONS: &str = "_sqlx_migrations";
@@ -43,7 +44,7 @@ pub(super) async fn make(database: &Path) -> Result<(), OpenError> {
     // SQLite makes none with a mode of its own.
     private::open(&unfinished).map_err(|error| unfit(&unfinished, &error))?;
     let options = SqliteConnectOptions::new().filename(&unfinished);
-    let options = options.synchronous(SqliteSynchronous::Full);
+    let options = options.synchronous(SqliteSynchronous::Full).auto_vacuum(shrink::MODE);
     let mut connection = options.connect().await.map_err(|error| unusable(&error))?;
     let made = connection.ensure_migrations_table(VERSIONS).await;
     made.map_err(|error| OpenError::Migration(error.to_string()))?;

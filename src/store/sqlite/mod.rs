@@ -30,6 +30,7 @@ mod private;
 mod recoveries;
 mod retention;
 mod rows;
+mod shrink;
 mod sides;
 mod snapshots;
 mod starts;

@@ -19,6 +19,7 @@ use super::hold::{self, Hold};
 use super::lock::{self, LockFile};
 use super::log::BUSY_TIMEOUT;
 use super::make::{self, VERSIONS};
+use super::shrink;
 use super::writer::Writer;
 
 /// Earlier versions can lose data when the write-ahead log is reset.
@@ -49,6 +50,7 @@ impl SqliteStore {
         let (hold, mut connection) = connect(path).await?;
         check_version(&mut connection).await?;
         migrate(&mut connection, None).await?;
+        shrink::prepare(&mut connection).await;
         let expire = [
             "UPDATE replicas SET lease_until = -1",
             "UPDATE notification_cursors SET leased_until = 0 WHERE leased_until <> 0",
@@ -79,6 +81,13 @@ impl SqliteStore {
     pub async fn migrate_down(path: &Path, to: i64) -> Result<(), OpenError> {
         let (_hold, mut connection) = connect(path).await?;
         migrate(&mut connection, Some(to)).await?;
+        connection.close().await.map_err(|error| unusable(&error))
+    }
+
+    /// Writes the file anew, without unused pages: it takes the room of the file once more meanwhile.
+    pub async fn compact(path: &Path) -> Result<(), OpenError> {
+        let (_hold, mut connection) = connect(path).await?;
+        shrink::compact(&mut connection).await.map_err(|error| unusable(&error))?;
         connection.close().await.map_err(|error| unusable(&error))
     }
 

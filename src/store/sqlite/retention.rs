@@ -11,6 +11,7 @@ use crate::store::{Result, Retention};
 
 use super::SqliteStore;
 use super::fault::Fault;
+use super::shrink;
 
 /// Statuses of threads that have ended; a test holds them to the model's.
 const ENDED: &str = "('completed', 'failed', 'aborted')";
@@ -122,6 +123,10 @@ impl Retention for SqliteStore {
         // Each part is a transaction of its own: appends go in between.
         while self.write(|connection| sweep_part(connection).boxed()).await? {}
         Ok(())
+    }
+
+    async fn shrink(&self) -> Result<bool> {
+        self.write(|connection| shrink::part(connection).boxed()).await
     }
 }
 

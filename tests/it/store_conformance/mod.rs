@@ -10,6 +10,7 @@ mod lists;
 mod mail;
 mod namespaces;
 mod notices;
+mod room;
 mod suspects;
 mod writes;
 
@@ -31,6 +32,7 @@ use lists::*;
 use mail::*;
 use namespaces::*;
 use notices::*;
+use room::*;
 use suspects::*;
 use writes::*;
 
@@ -51,6 +53,8 @@ macro_rules! conformance {
 }
 
 conformance!(
+    a_store_that_is_well_takes_writes,
+    room_of_deleted_threads_is_given_back,
     a_start_lands_with_its_sides_and_takes_no_message,
     an_expired_lease_is_never_renewed,
     due_threads_are_claimed_and_sleeping_ones_are_not,

@@ -76,6 +76,23 @@ impl Bed {
         Some(Self { store, archive, ..self })
     }
 
+    /// The bytes that it takes on the disk; of a file, once its log is folded back.
+    pub(crate) async fn size(&self) -> u64 {
+        match &self.backing {
+            Backing::Memory => 0,
+            Backing::Sqlite { folder } => std::fs::metadata(file(folder)).unwrap().len(),
+            Backing::Postgres { database } => {
+                let mut connection = database.connect().await;
+                let sql = "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c
+                    JOIN pg_namespace n ON n.oid = c.relnamespace
+                    WHERE n.nspname = 'rethread' AND c.relkind = 'r'";
+                let size = sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await;
+                connection.close().await.unwrap();
+                size.unwrap().cast_unsigned()
+            }
+        }
+    }
+
     /// Between which moments its clock stands, in milliseconds, give or take a minute.
     pub(crate) async fn now(&self) -> std::ops::RangeInclusive<i64> {
         let now = match &self.backing {
