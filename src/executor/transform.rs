@@ -1,7 +1,9 @@
 //! The `transform` step: a jq filter over the filled-in value of its `with`.
 //!
-//! A filter has no effects and always ends the same way, so its failures are never retried.
+//! A filter has no effects and always ends the same way, so its failures are never retried; one that
+//! finds no thread to run on is.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -92,8 +94,8 @@ impl TransformExecutor {
             let (_turn, _held) = (turn, held);
             filter_of(&attempt.action).map(|filter| filter.run(&attempt.with, limits, &unwanted))
         };
-        let told = on_a_thread("filter", run).await;
-        told.ok().flatten().ok_or_else(|| internal("the interpreter of filters failed"))
+        let told = on_a_thread("filter", run).await.map_err(|fault| not_run(&fault))?;
+        told.ok_or_else(|| internal("the interpreter of filters failed"))
     }
 }
 
@@ -124,7 +126,19 @@ fn failure(error: &FilterError, redactor: &Redactor) -> Failure {
         | FilterError::Failed(_)
         | FilterError::TooLong
         | FilterError::TooDeep => Failure::permanent(codes::JQ_FAILED, Category::Step, message),
+        FilterError::NoThread(_) => {
+            Failure::recoverable(codes::OVERLOADED, Category::Resource, message)
+        }
     }
+}
+
+/// The failure of a filter whose thread was not started, or whose interpreter broke off.
+fn not_run(fault: &io::Error) -> Failure {
+    if fault.kind() == io::ErrorKind::Other {
+        return internal("the interpreter of filters failed");
+    }
+    let message = format!("no thread to run the filter on: {fault}");
+    Failure::recoverable(codes::OVERLOADED, Category::Resource, message)
 }
 
 fn internal(message: &str) -> Failure {

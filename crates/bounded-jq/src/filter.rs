@@ -16,7 +16,7 @@ use crate::kind::{Data, Kind};
 use crate::limits::{FULL, INLINE, Limits, MAX_JSON_DEPTH};
 use crate::meter::{self, Budget, Stop, metered};
 use crate::read::{self, JsonFault};
-use crate::stack::with_large_stack;
+use crate::stack::{NoThread, on_large_stack, with_large_stack};
 use crate::survey::Survey;
 use crate::value::{self, Value};
 use crate::write::{self, Room, TooLong};
@@ -62,6 +62,9 @@ pub enum Error {
     /// An intermediate value, or the result, is too large.
     #[error("the filter makes too large a value")]
     TooLarge,
+    /// It was not begun: another time there may be a thread for it.
+    #[error(transparent)]
+    NoThread(#[from] NoThread),
 }
 
 impl From<Stop> for Error {
@@ -127,9 +130,9 @@ impl Filter {
     ) -> Result<String, Error> {
         let budget = Budget { memory: limits.values(), ..FULL };
         let work = || meter::cancellable(cancelled, || self.attempt(input, limits, budget));
-        with_large_stack(work)
-            .unwrap_or_else(|fault| Ok(Err(Error::Failed(fault))))
-            .unwrap_or_else(|stop| Err(stop.into()))
+        let caught =
+            || with_large_stack(work).unwrap_or_else(|fault| Ok(Err(Error::Failed(fault))));
+        on_large_stack(caught)?.unwrap_or_else(|stop| Err(stop.into()))
     }
 
     fn attempt(

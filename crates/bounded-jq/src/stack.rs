@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The error of work that panicked.
@@ -74,12 +74,24 @@ impl Drop for Helps {
     }
 }
 
+/// The error of work that was not begun: the process can have no thread for it now, with its stack.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no thread to evaluate it on: {0}")]
+pub struct NoThread(String);
+
 /// Runs `work` on a thread with a large stack and waits for it. A panic in it, or a thread that
 /// can't be started, is an error for the caller to report. On such a thread it is run in place: what
 /// is checked on the way to it is not deep.
 pub fn with_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    let caught = || catch_unwind(AssertUnwindSafe(work)).map_err(|_| FAILED.to_owned());
+    on_large_stack(caught).unwrap_or_else(|none| Err(none.to_string()))
+}
+
+/// Runs `work` as [`with_large_stack`] does, for callers that try again later if there is no thread
+/// for it: what `work` itself runs on a large stack needs no other one. A panic in it goes on here.
+pub fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NoThread> {
     if IS_LARGE.get() {
-        return catch_unwind(AssertUnwindSafe(work)).map_err(|_| FAILED.to_owned());
+        return Ok(work());
     }
     let waiting = own_number();
     std::thread::scope(|scope| {
@@ -91,8 +103,8 @@ pub fn with_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, S
                 let _helps = Helps::enter(waiting);
                 work()
             })
-            .map_err(|fault| format!("no thread to evaluate it on: {fault}"))?;
-        thread.join().map_err(|_| FAILED.to_owned())
+            .map_err(|fault| NoThread(fault.to_string()))?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
 

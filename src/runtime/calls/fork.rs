@@ -136,8 +136,8 @@ async fn make(
     let how = checked(core, (&origin.namespace(), &history.state.plan), how, actor).await?;
     let decide = || decide_fork(&mut history.state, how, context);
     let decided = core.aside.try_run(&origin.namespace(), decide).await;
-    let crowded = |_crowded| RuntimeError::Overloaded { retry_after: RETRY_AFTER };
-    let events = decided.map_err(crowded)?.map_err(refused)?;
+    let not_now = |_refused| RuntimeError::Overloaded { retry_after: RETRY_AFTER };
+    let events = decided.map_err(not_now)?.map_err(refused)?;
     history.add_own(core, &events);
     let key = idempotency_key.filter(|_| chosen.is_none());
     let plan = Arc::clone(&history.state.plan);

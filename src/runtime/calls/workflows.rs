@@ -11,7 +11,7 @@ use crate::definition::{Plan, TakesLong};
 use crate::model::{Faults, Json, Namespace, Pointer, hex};
 use crate::observe::Pool;
 use crate::runtime::core::Core;
-use crate::runtime::drive::aside::Crowded;
+use crate::runtime::drive::aside::Refused;
 use crate::runtime::drive::load;
 use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::RuntimeError;
@@ -84,12 +84,18 @@ async fn looked_at(
         let _held = core.parts.memory.note(Pool::Requests, about);
         Plan::check(json, at, most)
     };
-    let parsed = core.aside.try_run(namespace, check).await.map_err(crowded)?;
+    let parsed = core.aside.try_run(namespace, check).await.map_err(not_now)?;
     Ok(Arc::new(parsed.map_err(RuntimeError::Invalid)?))
 }
 
-const fn crowded(_: Crowded) -> RuntimeError {
-    RuntimeError::QueueFull { retry_after: RETRY_AFTER }
+fn not_now(refused: Refused) -> RuntimeError {
+    match refused {
+        Refused::Crowded => RuntimeError::QueueFull { retry_after: RETRY_AFTER },
+        Refused::NoThread(why) => {
+            tracing::warn!(%why, "a request is refused");
+            RuntimeError::Overloaded { retry_after: RETRY_AFTER }
+        }
+    }
 }
 
 /// Refuses programs that are not on the allow-list, and variables that are not passed on.
@@ -128,7 +134,7 @@ pub(in crate::runtime) async fn check_input(
     let mut faults = Faults::default();
     if let Err(TakesLong) = schema.check_inline(input, &at, &mut faults) {
         let checked = core.aside.try_run(namespace, || schema.check(input, &at, &mut faults)).await;
-        checked.map_err(crowded)?;
+        checked.map_err(not_now)?;
     }
     if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults.into_vec())) }
 }

@@ -7,6 +7,7 @@
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::definition::stack::{NoThread, on_large_stack};
 use crate::executor::Places;
 use crate::model::Namespace;
 
@@ -24,9 +25,14 @@ pub(in crate::runtime) struct Aside {
     requests: Places,
 }
 
-/// A refusal: too many requests wait already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::runtime) struct Crowded;
+/// The reason why the work of a request was not begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::runtime) enum Refused {
+    /// Too many requests wait already.
+    Crowded,
+    /// There is no thread for it.
+    NoThread(NoThread),
+}
 
 impl Default for Aside {
     fn default() -> Self {
@@ -56,15 +62,15 @@ impl Aside {
         done
     }
 
-    /// Does the work of a request, unless too many wait already: the request can be made again
-    /// later.
-    pub(in crate::runtime) async fn try_run<T>(
+    /// Does the work of a request on a thread with a large stack, unless too many wait already or there
+    /// is no such thread: the request can be made again later.
+    pub(in crate::runtime) async fn try_run<T: Send>(
         &self,
         namespace: &Namespace,
-        work: impl FnOnce() -> T,
-    ) -> Result<T, Crowded> {
-        let _request = self.requests.try_take(namespace).ok_or(Crowded)?;
-        Ok(self.run_for(namespace, work).await)
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<T, Refused> {
+        let _request = self.requests.try_take(namespace).ok_or(Refused::Crowded)?;
+        self.run_for(namespace, || on_large_stack(work)).await.map_err(Refused::NoThread)
     }
 }
 
@@ -109,7 +115,7 @@ mod tests {
         let (more_ends, more) = crowd(&aside, "two", REQUESTS_OF_ONE);
         // The only worker is free to poll this all the time.
         until_waiting(&aside, MAX_REQUESTS).await;
-        assert_eq!(aside.try_run(&named("three"), || ()).await, Err(Crowded));
+        assert_eq!(aside.try_run(&named("three"), || ()).await, Err(Refused::Crowded));
         drop((ends, more_ends));
         for tasks in [tasks, more] {
             tasks.close();
@@ -123,7 +129,7 @@ mod tests {
         let aside = Arc::new(Aside::default());
         let (ends, tasks) = crowd(&aside, "one", REQUESTS_OF_ONE);
         until_waiting(&aside, REQUESTS_OF_ONE).await;
-        assert_eq!(aside.try_run(&named("one"), || ()).await, Err(Crowded));
+        assert_eq!(aside.try_run(&named("one"), || ()).await, Err(Refused::Crowded));
         assert_eq!(aside.try_run(&named("two"), || 7).await, Ok(7), "at once, beside the crowd");
         assert_eq!(aside.run_for(&named("two"), || 8).await, 8);
         drop(ends);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::plans::named;
 use super::tail::Tail;
 use crate::definition::Plan;
+use crate::definition::stack::on_large_stack;
 use crate::machine::{
     EncodedSnapshot, Inconsistency, SNAPSHOT_VERSION, SnapshotFault, ThreadState,
 };
@@ -403,7 +404,8 @@ async fn plan_from(
     let text = store.definition(hash).await?;
     let text = text.ok_or_else(|| unusable("it is not in the store".to_owned()))?;
     let json = Json::trusted(text).map_err(|fault| unusable(fault.to_string()))?;
-    let parsed = core.aside.run_for(namespace, || Plan::parse(&json, &Pointer::root())).await;
+    let parse = || on_large_stack(|| Plan::parse(&json, &Pointer::root()));
+    let parsed = core.aside.run_for(namespace, parse).await.map_err(|_no_thread| Overloaded)?;
     let plan = parsed.map_err(|faults| unusable(named(&faults)))?;
     let plan = Arc::new(plan);
     core.plans.put_stored(Arc::clone(&plan));
