@@ -83,6 +83,7 @@ impl Server {
         own: Option<Arc<dyn Executors>>,
     ) -> anyhow::Result<Self> {
         let ambient = Ambient::start();
+        super::memory::refuse_huge_pages();
         let open_files = super::files::raise_limit();
         let connections = connections(settings, open_files);
         let metrics = Arc::new(Metrics::new());

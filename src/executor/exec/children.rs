@@ -57,12 +57,7 @@ pub(super) fn spawn(command: &mut Command, inherited: [OwnedFd; 2]) -> io::Resul
     for file in &inherited {
         fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
     }
-    // Where it may, the allocator takes huge pages, and a supervisor would have two for some kilobytes.
-    // It inherits this; the lock keeps others from undoing it meanwhile.
-    huge_pages(false);
-    let child = command.spawn();
-    huge_pages(true);
-    let child = child?;
+    let child = command.spawn()?;
     drop(inherited);
     if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
         children.known.insert(id, None);

@@ -286,3 +286,54 @@ async fn an_answer_counts_until_its_reader_has_taken_it() {
     drop(readers);
     eventually("the memory is given back", async || (answers().await < 1e6).then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_request_that_finds_no_thread_is_told_to_come_back_and_then_finds_one() {
+    let server = Home::memory().await.launch().start().await;
+    let client = server.client();
+    let step =
+        json!({ "id": "s", "kind": "transform", "with": { "jq": "[.input[] | test(\"a\")]" } });
+    let workflow = json!({ "name": "w", "steps": [step] });
+    let body = |id: &str| json!({ "threadId": id, "workflow": workflow, "input": ["a"] });
+    // Room for the threads of the runtime, and for none with a large stack.
+    server.bound_addresses(Some(server.addresses() + (128 << 20)));
+    let refused = client.post("/invoke/async", &body("t1")).await.expect(503);
+    assert_eq!(refused.json()["code"], "overloaded", "{}", refused.text());
+    assert_ne!(refused.header("retry-after"), "");
+    client.get("/status/t1").await.expect(404);
+    server.bound_addresses(None);
+    client.post("/invoke/async", &body("t1")).await.expect(202);
+    assert_eq!(client.ended("t1").await["output"], json!({ "s": [true] }));
+}
+
+#[tokio::test]
+async fn a_filter_that_finds_no_thread_is_run_when_there_is_one() {
+    let server = Home::memory().await.launch().start().await;
+    let client = server.client();
+    let retry = json!({ "maxAttempts": 50, "initialInterval": "100ms", "backoffFactor": 1 });
+    let filter = json!({ "jq": "[.input[] | test(\"a\")]" });
+    let steps = json!([{ "id": "go", "kind": "signal", "with": { "name": "go" } },
+        { "id": "s", "kind": "transform", "dependsOn": ["go"], "with": filter, "retry": retry }]);
+    let workflow = json!({ "name": "w", "steps": steps });
+    client.invoke(&json!({ "threadId": "t1", "workflow": workflow, "input": ["a"] })).await;
+    server.bound_addresses(Some(server.addresses() + (128 << 20)));
+    client.post("/threads/t1/signals/go", &json!({})).await.expect(202);
+    eventually("its filter finds no thread", async || {
+        let step = client.status("t1").await["steps"][1].clone();
+        (step["error"]["code"] == "overloaded").then_some(())
+    })
+    .await;
+    server.bound_addresses(None);
+    assert_eq!(client.ended("t1").await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_server_takes_small_pages_and_its_programs_what_they_like() {
+    let server = Home::memory().await.launch().set("RETHREAD_EXEC_ALLOW", "grep").start().await;
+    let client = server.client();
+    let with = json!({ "program": "grep", "args": ["THP_enabled", "/proc/self/status"] });
+    let step = json!({ "id": "s", "kind": "exec", "with": with });
+    let status = client.run(&json!({ "workflow": { "name": "w", "steps": [step] } })).await;
+    assert_eq!(status["steps"][0]["output"]["stdout"], "THP_enabled:\t1\n", "{status:#}");
+    assert!(!server.may_have_huge_pages());
+}

@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -206,6 +207,23 @@ impl Server {
     /// The most bytes that its process has taken.
     pub(crate) fn most_memory(&self) -> usize {
         self.status("VmHWM:")
+    }
+
+    /// The bytes of addresses that its process has reserved.
+    pub(crate) fn addresses(&self) -> usize {
+        self.status("VmSize:")
+    }
+
+    /// Bounds the bytes of addresses that its process may reserve from now on; `None` is no bound.
+    pub(crate) fn bound_addresses(&self, most: Option<usize>) {
+        let process = rustix::process::Pid::from_raw(self.child.id().unwrap().cast_signed());
+        let current = most.map(|most| u64::try_from(most).unwrap());
+        prlimit(process, Resource::As, Rlimit { current, maximum: None }).unwrap();
+    }
+
+    /// Whether the kernel may give its process huge pages.
+    pub(crate) fn may_have_huge_pages(&self) -> bool {
+        self.status("THP_enabled:") > 0
     }
 
     fn status(&self, name: &str) -> usize {
