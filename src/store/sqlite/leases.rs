@@ -52,7 +52,7 @@ impl Leases for SqliteStore {
         let (name, until) =
             (name.to_owned(), signed_millis(self.clock.monotonic().saturating_add(ttl)));
         let now = self.clock.now();
-        let work = self.write(move |connection| {
+        let work = self.write_first(move |connection| {
             async move {
                 sqlx::query("UPDATE replicas SET lease_until = -1 WHERE lease_until <> -1")
                     .execute(&mut *connection)
@@ -83,7 +83,10 @@ impl Leases for SqliteStore {
                      WHERE incarnation = ? AND lease_until > ?";
         let query = sqlx::query(renew).bind(signed_millis(now.saturating_add(ttl)));
         let query = query.bind(self.clock.now().millis()).bind(me).bind(signed_millis(now));
-        Ok(self.execute(query).await? == 1)
+        let renewed = self.write_first(|connection| {
+            async move { Ok(query.execute(connection).await?.rows_affected()) }.boxed()
+        });
+        Ok(renewed.await? == 1)
     }
 
     async fn retire(&self, me: Incarnation) -> Result<()> {

@@ -60,9 +60,12 @@ impl SqliteStore {
         }
         let [readers, shown, lists] =
             [READERS, SHOWN, LISTS].map(|connections| readers(hold.database(), connections));
+        let writer = Writer::start(connection, hold).map_err(|error| {
+            OpenError::Unfit(format!("no thread to write to the database file: {error}"))
+        })?;
         Ok(Self {
             clock,
-            writer: Arc::new(Writer::start(connection, hold)),
+            writer: Arc::new(writer),
             readers,
             shown,
             lists: Bounded::over(lists),

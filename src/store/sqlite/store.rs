@@ -51,6 +51,17 @@ impl SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
+    /// The same, before everything that waits to be written: for what a lease depends on.
+    pub(super) async fn write_first<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Fault>>
+            + Send
+            + 'static,
+    {
+        Ok(self.writer.run_first(work).await?)
+    }
+
     /// Runs one statement in a transaction; the number of rows that it changed.
     pub(super) async fn execute(
         &self,

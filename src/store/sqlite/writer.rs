@@ -3,12 +3,17 @@
 //! It owns the only connection that may write and runs transactions one by one. A caller whose
 //! future is dropped loses the answer, not the write. So no transaction is left half done, and no
 //! two writers can meet.
+//!
+//! It has a thread and a runtime of its own: however many requests there are, none of their tasks
+//! comes between two steps of a transaction. Leases are renewed before anything else that waits.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -20,8 +25,12 @@ use super::hold::{FileHold, Hold, Loss};
 use super::log::{Gauges, Limits, Log, cut};
 use super::lost::give_up;
 
+/// The name of the task's thread, for people who look which one is busy.
+const NAME: &str = "rethread-writer";
 /// Capacity of the writer's queue; once it is full, callers wait.
 const QUEUE: usize = 256;
+/// Capacity of the queue that goes first. One replica alone renews its lease over a file.
+const FIRST: usize = 4;
 /// How long nobody may write before the disk is looked at all the same.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
@@ -33,31 +42,60 @@ type Job =
 /// the log as if nothing had happened, and remove what has the log's name by then.
 static FAILED: Mutex<Vec<(SqliteConnection, Arc<Hold>)>> = Mutex::new(Vec::new());
 
+/// Where jobs are given to the task.
+#[derive(Debug, Clone)]
+struct Inlet {
+    first: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Where the task takes jobs from.
+struct Queue {
+    first: mpsc::Receiver<Job>,
+    jobs: mpsc::Receiver<Job>,
+}
+
+impl Queue {
+    /// Returns the next job; `None` once nobody can give any more.
+    async fn next(&mut self) -> Option<Job> {
+        tokio::select! {
+            biased;
+            Some(job) = self.first.recv() => Some(job),
+            job = self.jobs.recv() => job,
+        }
+    }
+}
+
 /// Handle of the writing task.
 #[derive(Debug)]
 pub(super) struct Writer {
     /// `None` once the store is closed; the task then finishes its queue and ends.
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    inlet: Mutex<Option<Inlet>>,
     tasks: TaskTracker,
     hold: Weak<Hold>,
     gauges: Arc<Gauges>,
 }
 
 impl Writer {
-    /// Starts the task that owns `connection`; it closes that, then lets go of the file.
-    pub(super) fn start(connection: SqliteConnection, hold: Hold) -> Self {
+    /// Starts the task that owns `connection`; it closes that, then lets go of the file. Fails if it
+    /// cannot have a thread.
+    pub(super) fn start(connection: SqliteConnection, hold: Hold) -> io::Result<Self> {
         Self::with(Limits::default(), connection, hold)
     }
 
-    fn with(limits: Limits, connection: SqliteConnection, hold: Hold) -> Self {
+    fn with(limits: Limits, connection: SqliteConnection, hold: Hold) -> io::Result<Self> {
+        let (first, gone_first) = mpsc::channel(FIRST);
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let queue = Queue { first: gone_first, jobs: queue };
         let (tasks, gauges, hold) =
             (TaskTracker::new(), Arc::new(Gauges::default()), Arc::new(hold));
         let log = Log::new(Arc::clone(&hold), limits, &gauges);
         let weak = Arc::downgrade(&hold);
-        tasks.spawn(run((connection, hold), queue, log, Arc::clone(&gauges)));
+        let work = tasks.track_future(run((connection, hold), queue, log, Arc::clone(&gauges)));
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name(NAME.to_owned()).spawn(move || runtime.block_on(work))?;
         tasks.close();
-        Self { jobs: Mutex::new(Some(jobs)), tasks, hold: weak, gauges }
+        Ok(Self { inlet: Mutex::new(Some(Inlet { first, jobs })), tasks, hold: weak, gauges })
     }
 
     /// The hold on the file, while the task has it.
@@ -88,6 +126,31 @@ impl Writer {
             + Send
             + 'static,
     {
+        self.run_at(|inlet| inlet.jobs, work).await
+    }
+
+    /// The same, before everything that waits: for what a lease depends on.
+    pub(super) async fn run_first<T, W>(&self, work: W) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Fault>>
+            + Send
+            + 'static,
+    {
+        self.run_at(|inlet| inlet.first, work).await
+    }
+
+    async fn run_at<T, W>(
+        &self,
+        at: impl FnOnce(Inlet) -> mpsc::Sender<Job>,
+        work: W,
+    ) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Fault>>
+            + Send
+            + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             Box::pin(async move {
@@ -99,7 +162,7 @@ impl Writer {
             })
         });
         let gone = || Fault::Store(StoreError::Unavailable("the store is closed".to_owned()));
-        let jobs = self.jobs().clone().ok_or_else(gone)?;
+        let jobs = self.inlet().clone().map(at).ok_or_else(gone)?;
         jobs.send(job).await.map_err(|_| gone())?;
         drop(jobs);
         answered.await.map_err(|_| gone())?
@@ -107,19 +170,19 @@ impl Writer {
 
     /// Finishes the queue and closes the connection.
     pub(super) async fn close(&self) {
-        drop(self.jobs().take());
+        drop(self.inlet().take());
         self.tasks.wait().await;
     }
 
-    fn jobs(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
-        lock(&self.jobs)
+    fn inlet(&self) -> MutexGuard<'_, Option<Inlet>> {
+        lock(&self.inlet)
     }
 }
 
 /// Runs queued jobs until the store is closed or fails.
 async fn run(
     (mut connection, hold): (SqliteConnection, Arc<Hold>),
-    mut queue: mpsc::Receiver<Job>,
+    mut queue: Queue,
     log: Log,
     gauges: Arc<Gauges>,
 ) {
@@ -161,12 +224,12 @@ impl From<String> for Failure {
 
 async fn work_off(
     connection: &mut SqliteConnection,
-    queue: &mut mpsc::Receiver<Job>,
+    queue: &mut Queue,
     mut log: Log,
     gauges: &Gauges,
 ) -> Result<(), Failure> {
     loop {
-        match tokio::time::timeout(IDLE_LOOK, queue.recv()).await {
+        match tokio::time::timeout(IDLE_LOOK, queue.next()).await {
             Ok(Some(job)) => job(connection).await?,
             Ok(None) => break,
             Err(_nobody_writes) => {}
@@ -262,6 +325,7 @@ mod tests {
         let every = Duration::from_hours(1);
         let limits = Limits { bytes, every, pause: none, look: none };
         Writer::with(limits, connection, Hold::take(LockFile::take(path).unwrap()).unwrap())
+            .unwrap()
     }
 
     async fn write(writer: &Writer, bytes: i64) {
@@ -299,6 +363,55 @@ mod tests {
         write(&writer, 1).await;
         assert!(writer.disk().log_bytes < 1 << 20, "{:?}", writer.disk());
         writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_goes_first_waits_for_the_job_at_work_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = eager(&folder.path().join("a.db"), 1 << 20).await;
+        let (end, ended) = oneshot::channel::<()>();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let [of_first, of_second] = [Arc::clone(&order), Arc::clone(&order)];
+        let until_told = writer.run(move |_| {
+            async move { ended.await.map_err(|gone| Fault::Data(gone.to_string())) }.boxed()
+        });
+        let mut at_work = std::pin::pin!(until_told);
+        assert!(at_work.as_mut().now_or_never().is_none());
+        let second = writer.run(move |_| {
+            lock(&of_second).push("second");
+            async { Ok(()) }.boxed()
+        });
+        let first = writer.run_first(move |_| {
+            lock(&of_first).push("first");
+            async { Ok(()) }.boxed()
+        });
+        let both = futures_util::future::join(second, first);
+        let mut waits = std::pin::pin!(both);
+        assert!(waits.as_mut().now_or_never().is_none());
+        end.send(()).unwrap();
+        at_work.await.unwrap();
+        let (second, first) = waits.await;
+        first.and(second).unwrap();
+        assert_eq!(*lock(&order), ["first", "second"]);
+        writer.close().await;
+    }
+
+    #[test]
+    fn a_write_waits_for_no_task_of_the_callers_runtime() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let writer = runtime.block_on(eager(&path, 1 << 20));
+        let (tell, told) = std::sync::mpsc::channel();
+        runtime.block_on(async {
+            let work = writer.run(move |_| async move { Ok(tell.send(())) }.boxed());
+            let mut work = std::pin::pin!(work);
+            assert!(work.as_mut().now_or_never().is_none(), "it was given to the task");
+            // Nothing else of this runtime gets its turn meanwhile.
+            told.recv_timeout(Duration::from_secs(20)).unwrap();
+            work.await.unwrap().unwrap();
+            writer.close().await;
+        });
     }
 
     #[tokio::test]
