@@ -31,8 +31,8 @@ use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::roster::{Activity, Roster};
 use crate::runtime::notices::Desk;
 use crate::runtime::settings::{
-    ATTEMPT_BYTES, DIFFS_AT_ONCE, FORKS_AT_ONCE, LISTS_AT_ONCE, LOADS_AT_ONCE, RuntimeSettings,
-    SNAPSHOT_WRITERS,
+    ATTEMPT_BYTES, DIFFS_AT_ONCE, FORKS_AT_ONCE, LISTS_AT_ONCE, LOADS_AT_ONCE, POSTS_AT_ONCE,
+    RuntimeSettings, SNAPSHOT_WRITERS,
 };
 use crate::runtime::shown::Shown;
 use crate::runtime::write::availability::Availability;
@@ -119,6 +119,8 @@ pub(super) struct Core {
     pub(super) shared: SharedEvents,
     /// The store for readers, and their places.
     pub(super) shown: Shown,
+    /// The places to write requests to threads into the store, beside what threads write.
+    pub(super) posts: Places,
     /// The places to read lists for clients.
     pub(super) lists: Places,
     /// The places to load claimed threads: the rest of the server reads, too.
@@ -199,6 +201,7 @@ impl Core {
             queued: AtomicUsize::new(0),
             shared: SharedEvents::default(),
             shown,
+            posts: Places::shared(POSTS_AT_ONCE, POSTS_AT_ONCE / 2),
             lists: Places::new(LISTS_AT_ONCE),
             loads: Places::new(LOADS_AT_ONCE),
             forks: Places::new(FORKS_AT_ONCE),

@@ -86,6 +86,11 @@ pub(super) const READS_AT_ONCE: usize = 6;
 /// [`STORE_PATIENCE`], and longer than hundreds of other readers take for a page each.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(3);
 
+/// The number of requests to threads that are written into the store at once, on this replica; a
+/// namespace gets half of them. Each may be as long as an event, and what threads write stands behind
+/// those of them that came before it.
+pub(super) const POSTS_AT_ONCE: usize = 16;
+
 /// The number of lists and counts read at once for clients, of one namespace one fewer: as many as a
 /// store has connections for them.
 pub(super) const LISTS_AT_ONCE: usize = 3;

@@ -190,7 +190,9 @@ async fn ask(
     let body = Json::of(&body).map_err(|_| RuntimeError::Internal)?;
     let message = Message { key: key.clone(), body };
     let tries = AtomicUsize::new(0);
+    let namespace = thread.namespace();
     let posted = persistently(core, || async {
+        let _place = core.posts.take(&namespace).await;
         tries.fetch_add(1, Ordering::Relaxed);
         Ok(core.store().post(thread, &message).await?)
     })
