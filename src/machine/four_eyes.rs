@@ -4,7 +4,8 @@
 //! A change of data is an answer where it may decide whether the question is asked, what it is
 //! about, or what goes on because of it. So it needs an actor who may answer, whether the question
 //! was asked, answered or passed by: a `when` on other data passes it by, and an answer does not
-//! hold for data that replace those that were seen.
+//! hold for data that replace those that were seen. So is a second run of what follows an answer, here
+//! or in a fork.
 //!
 //! All of it is checked against the authenticated name and role of the actor ([`Actor::role`]). Where
 //! nobody is authenticated, nobody can answer a question that says who may.
@@ -86,6 +87,36 @@ pub(super) fn may_change_input(
         return Ok(());
     }
     state.steps.places().try_for_each(|at| could_answer(state, at, actor, limit))
+}
+
+/// Checks that an actor may have steps run, once more or in another thread, on answers that stand: an
+/// answer is given for one run of what follows it. `again` are the steps that begin anew, so that an
+/// approval among them asks again.
+pub(super) fn may_repeat(
+    state: &ThreadState,
+    (runs, again): (&BTreeSet<StepIx>, &BTreeSet<StepIx>),
+    actor: &Actor,
+    limit: usize,
+) -> Result<(), String> {
+    let asks = |at: StepIx| approval(state, at).is_some();
+    let stands =
+        |at: StepIx| state.steps[at].status() == StepStatus::Completed && !again.contains(&at);
+    let rests_on = |at: StepIx| {
+        let (mut open, mut seen) = (state.plan.steps[at].dependents.clone(), BTreeSet::new());
+        while let Some(step) = open.pop() {
+            // What follows a question that is asked again rests on the next answer.
+            if !seen.insert(step) || (asks(step) && !stands(step)) {
+                continue;
+            }
+            if runs.contains(&step) {
+                return true;
+            }
+            open.extend(&state.plan.steps[step].dependents);
+        }
+        false
+    };
+    let mut answered = state.steps.places().filter(|&at| asks(at) && stands(at) && rests_on(at));
+    answered.try_for_each(|at| could_answer(state, at, actor, limit))
 }
 
 /// Checks that an actor could answer the question that a step asks, has asked or would ask, if it

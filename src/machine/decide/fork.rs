@@ -103,7 +103,8 @@ fn decided(
     Ok(decision.into_decided().events)
 }
 
-/// Checks that the actor could give the approvals that are about data which the fork changes.
+/// Checks that the actor could give the approvals that are about data which the fork changes, and those
+/// that it goes on from.
 fn allowed(
     state: &ThreadState,
     (edits, input, again): (&[(StepIx, Json)], Option<&Json>, &BTreeSet<StepIx>),
@@ -111,8 +112,13 @@ fn allowed(
 ) -> Result<(), ForkRejection> {
     let again: BTreeSet<StepIx> = again.union(&state.run_again(None)).copied().collect();
     let edited = edits.iter().map(|(step, _)| *step);
+    let ended = |status| matches!(status, StepStatus::Completed | StepStatus::Skipped);
+    let runs =
+        state.steps.placed().filter(|(at, step)| again.contains(at) || !ended(step.status()));
+    let runs = runs.map(|(at, _)| at).collect();
     four_eyes::may_change_input(state, (input, &again), actor, limit)
         .and_then(|()| four_eyes::may_change(state, edited, actor, limit))
+        .and_then(|()| four_eyes::may_repeat(state, (&runs, &again), actor, limit))
         .map_err(ForkRejection::NotAnApprover)
 }
 

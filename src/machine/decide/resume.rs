@@ -46,6 +46,12 @@ pub(super) fn resume(
     let limit = decision.context.max_event;
     four_eyes::may_change_input(decision.state, given, actor, limit)
         .and_then(|()| four_eyes::may_change(decision.state, skip.iter().copied(), actor, limit))
+        .and_then(|()| {
+            let completed =
+                |at: &StepIx| decision.state.steps[*at].status() == StepStatus::Completed;
+            let runs = again.iter().copied().filter(completed).collect();
+            four_eyes::may_repeat(decision.state, (&runs, &again), actor, limit)
+        })
         .map_err(Rejection::NotAnApprover)?;
     let plan = decision.plan;
     let ends: BTreeSet<StepIx> = again.union(&skip).copied().collect();

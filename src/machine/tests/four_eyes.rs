@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::theatre::{Stage, broken, http, json_of};
+use super::theatre::{Stage, broken, http, json_of, refused};
 use crate::definition::StepIx;
 use crate::machine::snapshot::encode;
 use crate::machine::{Actor, Command, Fork, ForkRejection, Rejection, Request, Resume, fork};
@@ -173,7 +173,9 @@ fn a_fork_carries_no_approval_to_other_data() {
     assert!(matches!(edited, Err(ForkRejection::NotAnApprover(_))), "{edited:?}");
     let other = forked(how(vec![], Some(json!({ "boss": "bob" })), "bob"));
     assert!(matches!(other, Err(ForkRejection::NotAnApprover(_))), "{other:?}");
-    assert!(forked(how(vec![], None, "bob")).is_ok());
+    let plain = forked(how(vec![], None, "bob"));
+    assert!(matches!(plain, Err(ForkRejection::NotAnApprover(_))), "{plain:?}");
+    assert!(forked(how(vec![], None, "ann")).is_ok());
     assert!(forked(how(vec![], Some(json!({ "boss": "bob" })), "ann")).is_ok());
     // Steps after an edited one run again, and ask again.
     let quote = |by| how(vec![(0.into(), json!(1_000_000))], None, by);
@@ -181,4 +183,53 @@ fn a_fork_carries_no_approval_to_other_data() {
     assert!(matches!(other, Err(ForkRejection::NotAnApprover(_))), "{other:?}");
     let again = forked(quote("ann")).unwrap();
     assert_ne!(again.steps[ask].status(), StepStatus::Completed);
+}
+
+#[test]
+fn an_answer_holds_for_one_run_of_what_follows_it() {
+    let mut stage = asked(json!({ "notBy": "starter" }));
+    let ask = stage.current("ask").step;
+    // Before the answer a fork asks for itself.
+    let how = |by| Fork { edits: vec![], input: None, actor: actor(by, Role::Admin) };
+    fork(&mut stage.state.clone(), how("tests"), stage.context).unwrap();
+    answer(&mut stage, actor("ann", Role::Operator)).unwrap();
+    let forked = |stage: &Stage, by| fork(&mut stage.state.clone(), how(by), stage.context);
+    let repeated = forked(&stage, "tests");
+    assert!(matches!(repeated, Err(ForkRejection::NotAnApprover(_))), "{repeated:?}");
+    forked(&stage, "bob").unwrap();
+    let pay = stage.current("pay").step;
+    let resume = |from_step| Request::Resume(Resume { from_step, ..Resume::default() });
+    // What has failed is tried again on the same answer; what was done is not done again on it.
+    stage.fail("pay", refused());
+    let failed = stage.state.clone();
+    for from_step in [None, Some(pay), Some(ask)] {
+        stage.state = failed.clone();
+        stage.decide(Command::Request(resume(from_step), actor("tests", Role::Admin))).unwrap();
+    }
+}
+
+#[test]
+fn what_was_done_on_an_answer_is_done_again_by_whoever_may_give_it() {
+    let steps = json!([
+        { "id": "ask", "kind": "approval", "with": { "prompt": "pay?", "notBy": "starter" } },
+        http("pay", &["ask"]),
+        http("tell", &["pay"]),
+    ]);
+    let mut stage = Stage::with(json!({ "name": "w", "steps": steps }), json!({}));
+    stage.advance();
+    answer(&mut stage, actor("ann", Role::Operator)).unwrap();
+    let [ask, pay] = ["ask", "pay"].map(|id| stage.current(id).step);
+    stage.complete("pay", json!(1));
+    stage.fail("tell", refused());
+    assert_eq!(stage.state.status, ThreadStatus::Failed);
+    let resume = |from_step| Request::Resume(Resume { from_step, ..Resume::default() });
+    let failed = stage.state.clone();
+    let starter = || actor("tests", Role::Admin);
+    is_refused(stage.decide(Command::Request(resume(Some(pay)), starter())));
+    for (from_step, by) in
+        [(None, starter()), (Some(ask), starter()), (Some(pay), actor("bob", Role::Admin))]
+    {
+        stage.state = failed.clone();
+        stage.decide(Command::Request(resume(from_step), by)).unwrap();
+    }
 }
