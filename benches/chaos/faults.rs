@@ -21,8 +21,9 @@ const PAUSE: (u64, u64) = (2_000, 6_500);
 /// The longest run that is a short one.
 const SHORT: Duration = Duration::from_mins(2);
 /// How many of each kind a round of faults has; a round is shuffled.
-const ROUND: [(Kind, usize); 8] = [
+const ROUND: [(Kind, usize); 9] = [
     (Kind::Kill, 6),
+    (Kind::CrashLoop, 1),
     (Kind::KillAll, 1),
     (Kind::Stop, 3),
     (Kind::Term, 2),
@@ -32,6 +33,10 @@ const ROUND: [(Kind, usize); 8] = [
     (Kind::DatabaseHang, 1),
 ];
 
+/// How often a replica dies in a loop, and how long each of its lives lasts, in milliseconds after it
+/// says where it listens.
+const DEATHS: (i64, i64) = (3, 8);
+const LIFE: (u64, u64) = (0, 1_500);
 /// In how many of a hundred cases the replica with the most threads is chosen.
 const BUSIEST: usize = 60;
 /// How long a database is out, in milliseconds; beside that it takes seconds to start.
@@ -49,6 +54,8 @@ const WRONG_FOR: (u64, u64) = (3_500, 9_000);
 pub(crate) enum Kind {
     /// SIGKILL of a replica, started again after a while.
     Kill,
+    /// SIGKILL of a replica again and again, each time soon after it was started.
+    CrashLoop,
     /// SIGKILL of all replicas at once.
     KillAll,
     /// SIGSTOP of a replica for longer than its lease.
@@ -67,8 +74,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them, in the order of the table.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Kill,
+        Self::CrashLoop,
         Self::KillAll,
         Self::Stop,
         Self::Term,
@@ -82,6 +90,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kill => "replica: kill -9",
+            Self::CrashLoop => "replica: crash loop",
             Self::KillAll => "all replicas: kill -9",
             Self::Stop => "replica: SIGSTOP",
             Self::Term => "replica: SIGTERM",
@@ -184,9 +193,13 @@ fn prepare(world: &World, kind: Kind, dice: &mut Dice) -> Option<Vec<usize>> {
             return world.faults.database.try_lock().is_ok().then(Vec::new);
         }
         // The others leave one that no fault has in hand.
-        Kind::Kill | Kind::Stop | Kind::Term | Kind::Clock if idle.len() > 1 => vec![idle[0]],
+        Kind::Kill | Kind::CrashLoop | Kind::Stop | Kind::Term | Kind::Clock if idle.len() > 1 => {
+            vec![idle[0]]
+        }
         Kind::KillAll if idle.len() == COUNT => idle,
-        Kind::Kill | Kind::Stop | Kind::Term | Kind::Clock | Kind::KillAll => return None,
+        Kind::Kill | Kind::CrashLoop | Kind::Stop | Kind::Term | Kind::Clock | Kind::KillAll => {
+            return None;
+        }
     };
     let taken: Vec<usize> =
         chosen.iter().copied().filter(|number| world.replicas.take(*number)).collect();
@@ -221,6 +234,7 @@ async fn make(world: &World, kind: Kind, replicas: &[usize], mut dice: Dice) -> 
     let number = world.faults.begin(fault);
     let done = match kind {
         Kind::Kill | Kind::KillAll => kill(world, replicas, &mut dice).await,
+        Kind::CrashLoop => crash_loop(world, replicas, &mut dice).await,
         Kind::Term => term(world, replicas, &mut dice).await,
         Kind::Stop => stop(world, replicas, &mut dice).await,
         Kind::Clock => set_clocks(world, replicas, &mut dice).await,
@@ -235,13 +249,29 @@ async fn make(world: &World, kind: Kind, replicas: &[usize], mut dice: Dice) -> 
 }
 
 async fn kill(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> {
+    die(world, replicas).await?;
+    again(world, replicas, dice).await
+}
+
+async fn crash_loop(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> {
+    for _ in 1..dice.between(DEATHS.0, DEATHS.1) {
+        die(world, replicas).await?;
+        for number in replicas {
+            world.replicas.up(*number).await?;
+        }
+        tokio::time::sleep(dice.millis(LIFE.0, LIFE.1)).await;
+    }
+    kill(world, replicas, dice).await
+}
+
+async fn die(world: &World, replicas: &[usize]) -> Result<()> {
     for number in replicas {
         world.replicas.signal(*number, Signal::SIGKILL);
     }
     for number in replicas {
         world.replicas.gone(*number).await?;
     }
-    again(world, replicas, dice).await
+    Ok(())
 }
 
 async fn term(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> {
