@@ -140,7 +140,12 @@ impl Plan {
 
     /// A step and all that depend on it, directly or not, in the order of the plan.
     pub fn after(&self, step: StepIx) -> BTreeSet<StepIx> {
-        self.reached(vec![step], |planned| &planned.dependents)
+        self.after_all([step])
+    }
+
+    /// These steps and all that depend on them, for the work of one search.
+    pub fn after_all(&self, steps: impl IntoIterator<Item = StepIx>) -> BTreeSet<StepIx> {
+        self.reached(steps.into_iter().collect(), |planned| &planned.dependents)
     }
 
     /// These steps, all that go by what they gave, and all that those depend on beside them, in the

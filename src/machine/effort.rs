@@ -13,6 +13,9 @@ const LARGE_DATA: usize = 64 * 1024;
 /// The work of conditions and checks beyond which a decision is large, in units of about a tenth of
 /// a microsecond.
 const LARGE_WORK: u64 = 10_000;
+/// The number of dependencies in a workflow beyond which the decision on a request is large: it may
+/// follow each of them some times.
+const LARGE_GRAPH: usize = 10_000;
 
 impl ThreadState {
     /// Returns the bytes of data that conditions, checks and templates can read.
@@ -39,7 +42,9 @@ impl ThreadState {
             Command::Request(ask, _) => ask.data().map_or(0, |data| data.as_str().len()),
         };
         let bytes = self.data_bytes() + told;
-        if bytes > LARGE_DATA {
+        let dependencies = || self.plan.steps.iter().map(|step| step.depends_on.len());
+        let asked = matches!(command, Command::Request(..));
+        if bytes > LARGE_DATA || (asked && dependencies().sum::<usize>() > LARGE_GRAPH) {
             return true;
         }
         let open = |step: &StepState| {

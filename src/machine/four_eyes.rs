@@ -101,21 +101,17 @@ pub(super) fn may_repeat(
     let asks = |at: StepIx| approval(state, at).is_some();
     let stands =
         |at: StepIx| state.steps[at].status() == StepStatus::Completed && !again.contains(&at);
-    let rests_on = |at: StepIx| {
-        let (mut open, mut seen) = (state.plan.steps[at].dependents.clone(), BTreeSet::new());
-        while let Some(step) = open.pop() {
-            // What follows a question that is asked again rests on the next answer.
-            if !seen.insert(step) || (asks(step) && !stands(step)) {
-                continue;
-            }
-            if runs.contains(&step) {
-                return true;
-            }
-            open.extend(&state.plan.steps[step].dependents);
+    // What follows a question that is asked again rests on the next answer.
+    let asks_anew = |at: &StepIx| asks(*at) && !stands(*at);
+    let mut open: Vec<StepIx> = runs.iter().copied().filter(|at| !asks_anew(at)).collect();
+    let mut rested_on = BTreeSet::new();
+    while let Some(step) = open.pop() {
+        if rested_on.insert(step) {
+            let before = state.plan.steps[step].depends_on.iter().copied();
+            open.extend(before.filter(|at| !rested_on.contains(at) && !asks_anew(at)));
         }
-        false
-    };
-    let mut answered = state.steps.places().filter(|&at| asks(at) && stands(at) && rests_on(at));
+    }
+    let mut answered = rested_on.into_iter().filter(|&at| asks(at) && stands(at));
     answered.try_for_each(|at| could_answer(state, at, actor, limit))
 }
 

@@ -331,7 +331,7 @@ impl ThreadState {
     pub(super) fn run_again(&self, from: Option<StepIx>) -> BTreeSet<StepIx> {
         let undone = |at: &StepIx| self.steps[*at].status() == StepStatus::Compensated;
         let begun = from.into_iter().chain(self.steps.places().filter(undone));
-        begun.flat_map(|step| self.plan.after(step)).collect()
+        self.plan.after_all(begun)
     }
 
     /// Returns the id of an intervention that the next event opens: unique, as thread and number

@@ -135,7 +135,7 @@ fn behind(
             return Err(ForkRejection::NotCompleted(plan.steps[step].id.clone(), status));
         }
     }
-    let mut again: BTreeSet<StepIx> = edited.iter().flat_map(|&step| plan.after(step)).collect();
+    let mut again = plan.after_all(edited.iter().copied());
     again.retain(|step| !edited.contains(step));
     // Steps that were undone in the other thread run again here, with all steps after them.
     let redone = state.run_again(None);
