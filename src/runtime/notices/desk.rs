@@ -192,6 +192,11 @@ impl Desk {
         (wanted.into_iter().map(|(_, one)| one).collect(), self.capacity.free())
     }
 
+    /// Takes a place for a message of a namespace that is about no event.
+    pub(super) fn slot(&self, namespace: &Namespace) -> Option<Slot> {
+        self.capacity.slot(namespace)
+    }
+
     /// Takes a place for a message; `None` if none is free.
     pub(super) fn place(&self, id: &str, now: Instant) -> Option<(OwnedSemaphorePermit, Slot)> {
         let slot = self.capacity.slot(&self.get(id)?.namespace)?;

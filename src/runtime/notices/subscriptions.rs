@@ -11,6 +11,7 @@ use crate::contract::{
 };
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
+use crate::observe::Overloaded;
 use crate::runtime::calls::patience::{persistently, shown, unavailable};
 use crate::runtime::calls::query::{read_cursor, write_cursor};
 use crate::runtime::core::Core;
@@ -201,6 +202,9 @@ pub(in crate::runtime) async fn test(
 ) -> Result<NotificationTest, RuntimeError> {
     let row = persistently(core, || find(core, (namespace, id))).await?;
     let row = NotificationRow { enabled: true, ..row };
+    // One of the places of all its messages: a receiver may take its time to answer.
+    let mut place = core.notices.slot(namespace).ok_or(Overloaded)?;
+    place.hold(0)?;
     let subscription = Subscription::of(row).ok_or(RuntimeError::Internal)?;
     let now = core.parts.clock.now();
     let thread = ThreadId::within(namespace, TEST_THREAD).map_err(|_| RuntimeError::Internal)?;
