@@ -35,10 +35,13 @@ const FORGET: [&str; 10] = [
     "DELETE FROM threads WHERE thread_id = ?1",
 ];
 
-/// The bytes of the thread `t` in the tables whose rows may be large.
+/// The bytes of the thread `t` in the tables whose rows may be large. Calls that were refused stay in the
+/// inbox without an event: each counts for its share of [`MAX_DELETED_BYTES`], so that there are no more
+/// of them than of events ([`MAX_DELETED_EVENTS`]), and no more are looked at.
 const WEIGHT: &str = "
     (SELECT coalesce(sum(octet_length(payload)), 0) FROM journal j WHERE j.thread_id = t.thread_id)
-    + (SELECT coalesce(sum(octet_length(body)), 0) FROM inbox i WHERE i.thread_id = t.thread_id)
+    + (SELECT coalesce(sum(octet_length(body) + coalesce(octet_length(answer), 0) + 1700), 0)
+        FROM (SELECT body, answer FROM inbox i WHERE i.thread_id = t.thread_id LIMIT 20001))
     + (SELECT coalesce(sum(octet_length(state)), 0) FROM snapshots s WHERE s.thread_id = t.thread_id)
     + (SELECT coalesce(sum(octet_length(body)), 0) FROM interventions n
         WHERE n.thread_id = t.thread_id)";
